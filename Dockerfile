@@ -1,0 +1,25 @@
+# countersign in a container: non-root, read-only root filesystem, no shell and no build tools in the result.
+#
+#   docker build -t countersign .
+#   docker run --read-only --tmpfs /tmp -v ./config:/etc/countersign:ro -p 8080:8080 -p 8081:8081 countersign
+ARG BUILD_IMAGE=node:24-trixie-slim
+ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs24-debian13:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# No install scripts run; the Node of the runtime image is used, so the optional platform packages stay out.
+RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund && rm -f .npmrc package-lock.json
+COPY src ./src
+
+FROM ${RUNTIME_IMAGE}
+WORKDIR /app
+COPY --from=build /app /app
+ENV NODE_ENV=production
+USER 65532:65532
+# gRPC, REST, admin (health and metrics)
+EXPOSE 8080 8081 9090
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["/nodejs/bin/node", "/app/src/main.ts", "health"]
+ENTRYPOINT ["/nodejs/bin/node", "/app/src/main.ts"]
+CMD ["serve", "--config", "/etc/countersign/config.yaml"]

@@ -1,0 +1,51 @@
+/** Bounds of both edges. Times in milliseconds, sizes in bytes. */
+export type Limits = {
+  /** The longest a request may take, whatever deadline the caller sends. */
+  readonly maxRequestMs: number;
+  /** Requests worked on at once. */
+  readonly maxInFlight: number;
+  /** Requests that wait for their turn; one more is refused. */
+  readonly maxQueued: number;
+  /** One message or body, also after decompression. */
+  readonly maxMessageBytes: number;
+  /** Open connections of one listener, and of one remote address. */
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  /** gRPC: streams of one connection. */
+  readonly maxConcurrentStreams: number;
+  /** gRPC: a connection is asked to leave after this (±10 %), so that clients spread over replicas. */
+  readonly maxConnectionAgeMs: number;
+  readonly maxConnectionAgeGraceMs: number;
+  readonly maxConnectionIdleMs: number;
+  readonly keepaliveMs: number;
+  readonly keepaliveTimeoutMs: number;
+  /** From accepting a connection to its first byte. */
+  readonly firstByteMs: number;
+  readonly tlsHandshakeMs: number;
+  /** REST: from accepting a request to its last header, and to the last byte of its body. */
+  readonly headersMs: number;
+  readonly bodyMs: number;
+};
+
+/**
+ * What a listener allows unless told otherwise. Connections per address have no bound of their own below the total: behind
+ * a load balancer all callers share one address.
+ */
+export const defaultLimits: Limits = {
+  maxRequestMs: 30_000,
+  maxInFlight: 256,
+  maxQueued: 1024,
+  maxMessageBytes: 4 * 1024 * 1024,
+  maxConnections: 1000,
+  maxConnectionsPerAddress: 1000,
+  maxConcurrentStreams: 100,
+  maxConnectionAgeMs: 30 * 60_000,
+  maxConnectionAgeGraceMs: 60_000,
+  maxConnectionIdleMs: 5 * 60_000,
+  keepaliveMs: 30_000,
+  keepaliveTimeoutMs: 10_000,
+  firstByteMs: 5_000,
+  tlsHandshakeMs: 10_000,
+  headersMs: 10_000,
+  bodyMs: 30_000,
+};

@@ -1,0 +1,45 @@
+import type { Verb } from '../model/decision.ts';
+
+/** One line of the audit log. Times are RFC 3339, UTC, milliseconds. No token, key or payload ever goes in here. */
+export type AuditRecord = {
+  /** Unique id of this record: UUID version 7. */
+  readonly id: string;
+  readonly time: string;
+  readonly event: 'intended' | 'completed' | 'failed' | 'denied';
+  readonly requestId: string;
+  /** The `intended` record that this one ends; undefined for `intended` and `denied`. */
+  readonly intent: string | undefined;
+  readonly verb: Verb;
+  readonly caller: { readonly issuer: string; readonly subject: string };
+  /** The claims that the deciding rule used. */
+  readonly claims: Readonly<Record<string, string>>;
+  readonly rule: string | undefined;
+  readonly policyHash: string;
+  readonly key: string | undefined;
+  readonly keyVersion: string | undefined;
+  /** `host/path` or blob name */
+  readonly subject: string | undefined;
+  readonly digest: string | undefined;
+  readonly formats: readonly string[];
+  readonly predicateType: string | undefined;
+  /** SHA-256 of each sealed signature and where it was stored; only on `completed` and, for what was stored, `failed`. */
+  readonly results: readonly {
+    readonly format: string;
+    readonly sha256: string;
+    readonly stored: string | undefined;
+  }[];
+  /** `denied`, `failed`: the code and reason of the error. */
+  readonly error: { readonly code: string; readonly reason: string; readonly message: string } | undefined;
+};
+
+/**
+ * Where audit records go. `write` resolves when the record is durable (for a file: after fsync) and rejects with
+ * `unavailable`, reason `AUDIT_UNAVAILABLE`, when it cannot be; the use case then signs nothing. Concurrent writes are
+ * allowed and keep their order; one fsync may cover many.
+ */
+export interface AuditSink {
+  write(record: AuditRecord): Promise<void>;
+  /** Can a record be written now? Readiness asks. */
+  healthy(): boolean;
+  close(): Promise<void>;
+}

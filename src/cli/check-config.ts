@@ -1,0 +1,64 @@
+import { loadConfig } from '../config/load.ts';
+import { printSchema } from '../config/print-schema.ts';
+import type { Config } from '../config/schema.ts';
+import { readTlsFiles } from '../net/tls.ts';
+import { loadPolicy } from '../policy/load.ts';
+import { readPolicyFiles } from '../policy/read-files.ts';
+import { type Command, UsageError } from './command.ts';
+import { outputOption } from './connection-options.ts';
+import { exitCode } from './exit-codes.ts';
+import { knownBy } from './known.ts';
+import { table, wantsJson } from './output.ts';
+
+export const checkConfig: Command = {
+  name: 'check-config',
+  summary: 'check a configuration file: every mistake at once',
+  usage: ['FILE [options]', '--print-schema'],
+  about: [
+    'Reads the file as serve would, with the same environment, and the policy and TLS files that it names. Nothing is connected to. Exits with 6 when there is a mistake.',
+  ],
+  options: [
+    { name: 'print-schema', type: 'flag', help: 'print the JSON Schema of the configuration instead, for editors' },
+    outputOption,
+  ],
+  examples: ['countersign check-config /etc/countersign/config.yaml'],
+  run: async (input, terminal) => {
+    if (input.flag('print-schema')) {
+      terminal.out(`${printSchema()}\n`);
+      return exitCode.ok;
+    }
+    const [path, ...more] = input.positionals;
+    if (path === undefined || more.length > 0) throw new UsageError('Name one configuration file.');
+    const config = await loadConfig(path, terminal.env);
+    const policy = loadPolicy(await readPolicyFiles(config.policy.files), knownBy(config));
+    await checkTls(config);
+    const facts = {
+      file: path,
+      valid: true,
+      issuers: config.callers.oidc.map(({ issuer }) => issuer),
+      keys: config.keys.map(({ name }) => name),
+      rules: policy.rules.length,
+      policyHash: policy.hash,
+    };
+    terminal.out(
+      wantsJson(input)
+        ? `${JSON.stringify(facts, undefined, 2)}\n`
+        : table([
+            ['valid', path],
+            ['issuers', facts.issuers.join(', ') || 'none: nobody may call'],
+            ['keys', facts.keys.join(', ') || 'none'],
+            ['policy', `${facts.rules} rules, ${facts.policyHash}`],
+          ]),
+    );
+    return exitCode.ok;
+  },
+};
+
+/** Certificate and key must be there and belong together. */
+const checkTls = async ({ listeners }: Config): Promise<void> => {
+  for (const listener of Object.values(listeners)) {
+    if (listener?.tls === undefined) continue;
+    const { certFile, keyFile, clientCaFile } = listener.tls;
+    await readTlsFiles({ certFile, keyFile, ...(clientCaFile === undefined ? {} : { clientCaFile }) });
+  }
+};

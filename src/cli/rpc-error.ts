@@ -1,0 +1,104 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { type Any, anyUnpack } from '@bufbuild/protobuf/wkt';
+import { type ServiceError, status } from '@grpc/grpc-js';
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RequestInfoSchema,
+  RetryInfoSchema,
+} from '../gen/google/rpc/error_details_pb.ts';
+import { StatusSchema } from '../gen/google/rpc/status_pb.ts';
+import { CountersignError, type ErrorCode, type FieldViolation } from '../model/error.ts';
+import { requestIdKey } from './failure.ts';
+
+const codes: Readonly<Record<number, ErrorCode>> = {
+  [status.CANCELLED]: 'cancelled',
+  [status.INVALID_ARGUMENT]: 'invalid_argument',
+  [status.OUT_OF_RANGE]: 'invalid_argument',
+  [status.DEADLINE_EXCEEDED]: 'deadline_exceeded',
+  [status.NOT_FOUND]: 'not_found',
+  [status.ALREADY_EXISTS]: 'already_exists',
+  [status.PERMISSION_DENIED]: 'permission_denied',
+  [status.RESOURCE_EXHAUSTED]: 'resource_exhausted',
+  [status.FAILED_PRECONDITION]: 'failed_precondition',
+  [status.ABORTED]: 'unavailable',
+  [status.UNIMPLEMENTED]: 'unimplemented',
+  [status.UNAVAILABLE]: 'unavailable',
+  [status.DATA_LOSS]: 'data_loss',
+  [status.UNAUTHENTICATED]: 'unauthenticated',
+};
+
+/**
+ * A failed call -> the CountersignError that the service meant, from the google.rpc details in its trailers. A failure
+ * that never reached the service (refused connection, TLS, deadline) has no details and is described from here.
+ */
+export const fromServiceError = (error: ServiceError, authority: string): CountersignError => {
+  const code = codes[error.code] ?? 'internal';
+  const details = detailsOf(error);
+  if (details === undefined) {
+    return new CountersignError(code, status[error.code] ?? 'UNKNOWN', describeLocal(error, authority), {
+      cause: error,
+    });
+  }
+  return new CountersignError(code, details.reason ?? status[error.code] ?? 'UNKNOWN', error.details, {
+    violations: details.violations,
+    metadata: {
+      ...details.metadata,
+      ...(details.requestId === undefined ? {} : { [requestIdKey]: details.requestId }),
+    },
+    ...(details.retryAfterMs === undefined ? {} : { retryAfterMs: details.retryAfterMs }),
+    cause: error,
+  });
+};
+
+type Details = {
+  reason: string | undefined;
+  requestId: string | undefined;
+  retryAfterMs: number | undefined;
+  metadata: Record<string, string>;
+  violations: readonly FieldViolation[];
+};
+
+const detailsOf = (error: ServiceError): Details | undefined => {
+  const [raw] = error.metadata?.get('grpc-status-details-bin') ?? [];
+  if (!(raw instanceof Uint8Array)) return undefined;
+  const found: Details = {
+    reason: undefined,
+    requestId: undefined,
+    retryAfterMs: undefined,
+    metadata: {},
+    violations: [],
+  };
+  try {
+    for (const detail of fromBinary(StatusSchema, raw).details) readDetail(detail, found);
+  } catch {
+    return undefined;
+  }
+  return found;
+};
+
+const readDetail = (detail: Any, found: Details): void => {
+  const info = anyUnpack(detail, ErrorInfoSchema);
+  if (info !== undefined) {
+    found.reason = info.reason;
+    found.metadata = info.metadata;
+  }
+  found.requestId ??= anyUnpack(detail, RequestInfoSchema)?.requestId;
+  const delay = anyUnpack(detail, RetryInfoSchema)?.retryDelay;
+  if (delay !== undefined) found.retryAfterMs = Number(delay.seconds) * 1000 + Math.round(delay.nanos / 1e6);
+  const bad = anyUnpack(detail, BadRequestSchema);
+  if (bad !== undefined) {
+    found.violations = bad.fieldViolations.map(({ field, description }) => ({ field, description }));
+  }
+};
+
+const describeLocal = (error: ServiceError, authority: string): string => {
+  if (error.code === status.DEADLINE_EXCEEDED) {
+    return `${authority} did not answer within the time that --timeout gives.`;
+  }
+  if (error.code === status.UNAVAILABLE) {
+    const why = /Last error: (?:Error: )?(.*?)(?:\.?\s*Resolution note.*)?$/s.exec(error.details)?.[1] ?? error.details;
+    return `${authority} cannot be reached (${why.trim()}); check --server, and that it speaks TLS if it should.`;
+  }
+  return error.details === '' ? `${authority} answered with ${status[error.code]}.` : error.details;
+};

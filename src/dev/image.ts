@@ -1,0 +1,96 @@
+import { gzipSync } from 'node:zlib';
+import { type Digest, sha256 } from '../model/digest.ts';
+
+export type PushedImage = {
+  /** The index's digest: what the tag leads to. */
+  readonly digest: Digest;
+  /** The digest of each platform's manifest, in the order asked for. */
+  readonly platforms: readonly { readonly platform: string; readonly digest: Digest }[];
+};
+
+/**
+ * Makes a small image for several platforms (`os/architecture`) and pushes it to a registry that speaks plain http and
+ * wants no credentials. `content` makes its digest differ from that of other images.
+ */
+export const pushImage = async (
+  host: string,
+  repository: string,
+  tag: string,
+  options: { readonly platforms?: readonly string[]; readonly content?: string } = {},
+): Promise<PushedImage> => {
+  const base = `http://${host}/v2/${repository}`;
+  const content = options.content ?? `${repository}:${tag}`;
+  const platforms: { platform: string; digest: Digest; size: number }[] = [];
+  for (const platform of options.platforms ?? ['linux/amd64', 'linux/arm64']) {
+    const [os = 'linux', architecture = 'amd64'] = platform.split('/');
+    const tar = tarOf('hello.txt', Buffer.from(`${content} on ${platform}\n`));
+    const layer = gzipSync(tar);
+    const config = json({ architecture, os, config: {}, rootfs: { type: 'layers', diff_ids: [sha256(tar)] } });
+    await pushBlob(base, layer);
+    await pushBlob(base, config);
+    const manifest = json({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      config: descriptor('application/vnd.oci.image.config.v1+json', config),
+      layers: [descriptor('application/vnd.oci.image.layer.v1.tar+gzip', layer)],
+    });
+    await pushManifest(base, sha256(manifest), 'application/vnd.oci.image.manifest.v1+json', manifest);
+    platforms.push({ platform, digest: sha256(manifest), size: manifest.byteLength });
+  }
+  const index = json({
+    schemaVersion: 2,
+    mediaType: 'application/vnd.oci.image.index.v1+json',
+    manifests: platforms.map(({ platform, digest, size }) => {
+      const [os, architecture] = platform.split('/');
+      return { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size, platform: { architecture, os } };
+    }),
+  });
+  await pushManifest(base, tag, 'application/vnd.oci.image.index.v1+json', index);
+  return { digest: sha256(index), platforms: platforms.map(({ platform, digest }) => ({ platform, digest })) };
+};
+
+const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+
+const descriptor = (mediaType: string, content: Buffer) => ({
+  mediaType,
+  digest: sha256(content),
+  size: content.byteLength,
+});
+
+const pushBlob = async (base: string, content: Buffer): Promise<void> => {
+  const started = await fetch(`${base}/blobs/uploads/`, { method: 'POST' });
+  await started.arrayBuffer();
+  const location = new URL(started.headers.get('location') ?? '', base);
+  location.searchParams.set('digest', sha256(content));
+  const headers = { 'content-type': 'application/octet-stream' };
+  await expectCreated(await fetch(location, { method: 'PUT', headers, body: new Uint8Array(content) }));
+};
+
+const pushManifest = async (base: string, reference: string, mediaType: string, content: Buffer): Promise<void> => {
+  const headers = { 'content-type': mediaType };
+  const url = `${base}/manifests/${reference}`;
+  await expectCreated(await fetch(url, { method: 'PUT', headers, body: new Uint8Array(content) }));
+};
+
+const expectCreated = async (response: Response): Promise<void> => {
+  const text = await response.text();
+  if (response.status !== 201) throw new Error(`${response.url} answered ${response.status}: ${text.slice(0, 200)}`);
+};
+
+/** A tar archive (POSIX ustar) of one file, the same bytes every time. */
+const tarOf = (name: string, content: Buffer): Buffer => {
+  const header = Buffer.alloc(512);
+  const octal = (value: number, width: number): string => `${value.toString(8).padStart(width - 1, '0')}\0`;
+  header.write(name, 0);
+  header.write(octal(0o644, 8), 100);
+  header.write(octal(0, 8), 108);
+  header.write(octal(0, 8), 116);
+  header.write(octal(content.byteLength, 12), 124);
+  header.write(octal(0, 12), 136);
+  header.write('        0', 148);
+  header.write('ustar\x0000', 257);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  const padding = Buffer.alloc((512 - (content.byteLength % 512)) % 512);
+  return Buffer.concat([header, content, padding, Buffer.alloc(1024)]);
+};

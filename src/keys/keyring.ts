@@ -1,0 +1,187 @@
+import { assertLive, type Context, openContext } from '../model/context.ts';
+import { CountersignError, toCountersignError } from '../model/error.ts';
+import type { KeyVersion, ToSign } from '../model/signature.ts';
+import { createHttpClient } from '../net/http.ts';
+import type { BackendDeps } from './backends.ts';
+import { protects } from './common-settings.ts';
+import { createLeases } from './leases.ts';
+import type { Key, KeyDescription, ProtectionLevel } from './port.ts';
+import { type KeySettings, openKey } from './settings.ts';
+import { verifySignature } from './verify-signature.ts';
+import { waitFor } from './wait.ts';
+
+/** A signature and the exact version that made it; verified. */
+export type Signed = { readonly signature: Uint8Array; readonly version: KeyVersion };
+
+/** The configured keys by name. Keys are opened when they are first needed. Safe to call concurrently. */
+export type Keyring = {
+  /** In the order of the configuration. */
+  names(): readonly string[];
+  /** Opens the key if need be. Throws `not_found`, reason `KEY_UNKNOWN`, for a name that is not configured; else as `Key`. */
+  describe(name: string, context: Context): Promise<KeyDescription>;
+  /**
+   * Signs and verifies with the public key of the version that signed. Throws as `describe`, as `Key.sign`, and
+   * `data_loss`, reason `BAD_SIGNATURE`, when the signature does not verify: it is dropped.
+   */
+  sign(name: string, toSign: ToSign, context: Context): Promise<Signed>;
+  /** Opens all keys; answers with those that failed, and never throws for them: they are tried again when needed. */
+  warm(context: Context): Promise<readonly { readonly name: string; readonly error: CountersignError }[]>;
+  close(): Promise<void>;
+};
+
+/** How one key is opened. */
+export type KeyOpener = {
+  readonly name: string;
+  readonly requireProtection: ProtectionLevel | undefined;
+  open(context: Context): Promise<Key>;
+};
+
+/** Opening may take this long, whatever the deadline of the request that needed the key first. */
+const openTimeoutMs = 15_000;
+/** A key that failed to open is not tried again before this: a backend that is down is not asked by every request. */
+const failedOpenMs = 5_000;
+/** After these the pinned version no longer signs: the key is opened anew, and the newest version found. */
+const staleReasons = new Set(['KEY_VERSION_DISABLED', 'KEY_VERSION_MISMATCH', 'KEY_NOT_FOUND', 'KEY_DISABLED']);
+
+type Slot = { get(context: Context): Promise<Key>; forget(key: Key): void; close(): Promise<void> };
+
+const assertProtection = (opener: KeyOpener, { protectionLevel, backend }: KeyDescription): void => {
+  const required = opener.requireProtection;
+  if (required === undefined || protects(protectionLevel, required)) return;
+  throw new CountersignError(
+    'failed_precondition',
+    'PROTECTION_LEVEL',
+    `Key ${opener.name} must be guarded at level ${required}, but its backend (${backend}) states ${protectionLevel}.`,
+    { metadata: { key: opener.name, required, stated: protectionLevel } },
+  );
+};
+
+const openOne = async (opener: KeyOpener): Promise<Key> => {
+  const owned = openContext(`open-key-${opener.name}`, openTimeoutMs);
+  try {
+    const key = await opener.open(owned.context);
+    try {
+      assertProtection(opener, key.description);
+    } catch (caught) {
+      await key.close();
+      throw caught;
+    }
+    return key;
+  } finally {
+    owned.dispose();
+  }
+};
+
+/** One key: opened once for all who wait, kept, its failure remembered for a moment. */
+const createSlot = (opener: KeyOpener): Slot => {
+  let opened: Promise<Key> | undefined;
+  let settled: Key | undefined;
+  let failedUntil = 0;
+  let closed = false;
+
+  const open = (): Promise<Key> => {
+    const opening = openOne(opener).then(
+      (key) => {
+        settled = key;
+        return key;
+      },
+      (caught: unknown) => {
+        failedUntil = performance.now() + failedOpenMs;
+        throw toCountersignError(caught);
+      },
+    );
+    opened = opening;
+    return opening;
+  };
+
+  return {
+    get: async (context) => {
+      if (settled !== undefined) return settled;
+      if (closed) throw new CountersignError('unavailable', 'SHUTTING_DOWN', 'The service is shutting down.');
+      const expired = failedUntil !== 0 && performance.now() >= failedUntil;
+      if (expired) failedUntil = 0;
+      return waitFor(opened === undefined || expired ? open() : opened, context);
+    },
+    forget: (key) => {
+      if (settled !== key) return;
+      settled = undefined;
+      opened = undefined;
+      void key.close().catch(() => undefined);
+    },
+    close: async () => {
+      closed = true;
+      const key = await opened?.catch(() => undefined);
+      settled = undefined;
+      opened = undefined;
+      await key?.close();
+    },
+  };
+};
+
+/** A keyring over any way of opening keys; names must be unique. */
+export const createKeyring = (openers: readonly KeyOpener[]): Keyring => {
+  const slots = new Map(openers.map((opener) => [opener.name, createSlot(opener)]));
+
+  const slotOf = (name: string): Slot => {
+    const slot = slots.get(name);
+    if (slot !== undefined) return slot;
+    throw new CountersignError('not_found', 'KEY_UNKNOWN', `key: no key named "${name}" is configured.`, {
+      metadata: { field: 'key', key: name },
+    });
+  };
+
+  const sign = async (name: string, toSign: ToSign, context: Context): Promise<Signed> => {
+    assertLive(context);
+    const slot = slotOf(name);
+    const key = await slot.get(context);
+    const version = key.description.signing;
+    let signature: Uint8Array;
+    try {
+      signature = await key.sign(toSign, context);
+    } catch (caught) {
+      if (caught instanceof CountersignError && staleReasons.has(caught.reason)) slot.forget(key);
+      throw caught;
+    }
+    if (verifySignature(version, toSign, signature)) return { signature, version };
+    throw new CountersignError(
+      'data_loss',
+      'BAD_SIGNATURE',
+      `Key ${name} made a signature that its public key does not verify; it was dropped. The key's backend needs attention.`,
+      { metadata: { key: name, version: version.version } },
+    );
+  };
+
+  return {
+    names: () => [...slots.keys()],
+    describe: async (name, context) => (await slotOf(name).get(context)).description,
+    sign,
+    warm: async (context) => {
+      const outcomes = await Promise.all(
+        [...slots].map(async ([name, slot]) => {
+          try {
+            await slot.get(context);
+            return undefined;
+          } catch (caught) {
+            return { name, error: toCountersignError(caught) };
+          }
+        }),
+      );
+      return outcomes.filter((outcome) => outcome !== undefined);
+    },
+    close: async () => {
+      await Promise.allSettled([...slots.values()].map((slot) => slot.close()));
+    },
+  };
+};
+
+/** The keyring of a configuration; nothing is opened or asked yet. */
+export const openKeyring = (settings: readonly KeySettings[], deps: Partial<BackendDeps> = {}): Keyring => {
+  const all: BackendDeps = { createHttp: createHttpClient, vaultSessions: createLeases(), ...deps };
+  return createKeyring(
+    settings.map((each) => ({
+      name: each.name,
+      requireProtection: each.requireProtection,
+      open: (context) => openKey(each, all, context),
+    })),
+  );
+};

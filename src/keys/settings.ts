@@ -1,0 +1,39 @@
+import { z } from 'zod';
+import type { Context } from '../model/context.ts';
+import { type BackendDeps, backends, type KeyKind } from './backends.ts';
+import type { Key } from './port.ts';
+
+/** One key of the configuration: `kind` tells which backend holds it and thereby which fields it has. */
+export const keySettings = z.discriminatedUnion('kind', [backends.local.settings, backends.vault.settings], {
+  error: () => `must be one of: ${Object.keys(backends).join(', ')}`,
+});
+
+export type KeySettings = z.infer<typeof keySettings>;
+
+/** All keys of the configuration; names are unique. */
+export const keysSettings = z
+  .array(keySettings)
+  .max(10_000, 'must have at most 10000 keys')
+  .superRefine((keys, context) => {
+    const seen = new Set<string>();
+    for (const [index, { name }] of keys.entries()) {
+      if (seen.has(name)) {
+        context.addIssue({ code: 'custom', path: [index, 'name'], message: `there is another key named ${name}` });
+      }
+      seen.add(name);
+    }
+  });
+
+// Does not compile when the union above and the list of backends name different kinds.
+const sameKinds: [KeyKind, KeySettings['kind']] extends [KeySettings['kind'], KeyKind] ? true : never = true;
+void sameKinds;
+
+/** Opens the key that some settings describe, with its backend. */
+export const openKey = (settings: KeySettings, deps: BackendDeps, context: Context): Promise<Key> => {
+  switch (settings.kind) {
+    case 'local':
+      return backends.local.open(settings, deps, context);
+    case 'vault':
+      return backends.vault.open(settings, deps, context);
+  }
+};

@@ -1,0 +1,48 @@
+import { CountersignError } from './error.ts';
+
+/**
+ * What travels with one request through every leg: its id, its one deadline and the signal that ends it.
+ * Adapters pass `signal` to their I/O and never wait longer than `remainingMs`.
+ */
+export type Context = {
+  readonly requestId: string;
+  /** Aborted when the caller cancels or the deadline passes; `signal.reason` is a CountersignError. */
+  readonly signal: AbortSignal;
+  /** The deadline on the monotonic clock: milliseconds as `performance.now()` counts them. */
+  readonly deadline: number;
+};
+
+/** Milliseconds until the deadline, never below 0. */
+export const remainingMs = (context: Context): number => Math.max(0, context.deadline - performance.now());
+
+/** Throws the reason for which the request ended (`cancelled` or `deadline_exceeded`), if it has. */
+export const assertLive = (context: Context): void => {
+  if (context.signal.aborted) throw context.signal.reason;
+  if (performance.now() >= context.deadline) throw deadlineExceeded();
+};
+
+export const deadlineExceeded = (): CountersignError =>
+  new CountersignError(
+    'deadline_exceeded',
+    'DEADLINE_EXCEEDED',
+    'The deadline of the request passed before it was done.',
+  );
+
+export const cancelled = (): CountersignError =>
+  new CountersignError('cancelled', 'CANCELLED', 'The caller cancelled the request.');
+
+/** A context with its own deadline, and how to cancel it early and how to free its timer. */
+export type OwnedContext = { readonly context: Context; cancel(): void; dispose(): void };
+
+/** Opens a context that ends after `timeoutMs` milliseconds (1 to 2^31-1) or when `cancel` is called. */
+export const openContext = (requestId: string, timeoutMs: number): OwnedContext => {
+  const controller = new AbortController();
+  const bounded = Math.min(Math.max(timeoutMs, 1), 2 ** 31 - 1);
+  const timer = setTimeout(() => controller.abort(deadlineExceeded()), bounded);
+  timer.unref();
+  return {
+    context: { requestId, signal: controller.signal, deadline: performance.now() + bounded },
+    cancel: () => controller.abort(cancelled()),
+    dispose: () => clearTimeout(timer),
+  };
+};

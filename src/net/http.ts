@@ -1,0 +1,182 @@
+import { Agent, type Dispatcher } from 'undici';
+import type { Context } from '../model/context.ts';
+import { assertLive } from '../model/context.ts';
+import { CountersignError } from '../model/error.ts';
+import { assertAllowed, type EgressPolicy } from './egress.ts';
+import { responseTooLarge, toNetworkError } from './errors.ts';
+import type { HttpClient, HttpRequest, HttpResponse } from './port.ts';
+import { withSystemRoots } from './tls.ts';
+
+export type HttpClientOptions = EgressPolicy & {
+  /** PEM certificates that are trusted besides the system's. */
+  readonly ca?: readonly string[];
+  /** Connections kept per origin; more requests wait for one. Default: 32. */
+  readonly connectionsPerHost?: number;
+  /** Milliseconds for TCP and TLS. Default: 5,000. */
+  readonly connectTimeoutMs?: number;
+  /** Milliseconds from the request to the response's headers, and between two pieces of body. Default: 30,000. */
+  readonly headersTimeoutMs?: number;
+  /** Headers added to every request, asked anew each time: telemetry puts `traceparent` here. */
+  readonly headers?: () => Readonly<Record<string, string>>;
+};
+
+const maxRedirects = 5;
+const redirectStatus = new Set([301, 302, 303, 307, 308]);
+const secretHeaders = new Set(['authorization', 'cookie', 'proxy-authorization']);
+
+/**
+ * The outbound client of the port, on one undici agent: keep-alive, no pipelining, no decompression (an encoded body is
+ * `unavailable`, reason `RESPONSE_ENCODED`). Every URL passes `assertAllowed`, redirects included.
+ */
+export const createHttpClient = (options: HttpClientOptions): HttpClient => {
+  const timeout = options.headersTimeoutMs ?? 30_000;
+  const agent = new Agent({
+    connections: options.connectionsPerHost ?? 32,
+    pipelining: 1,
+    allowH2: false,
+    headersTimeout: timeout,
+    bodyTimeout: timeout,
+    keepAliveTimeout: 4_000,
+    keepAliveMaxTimeout: 60_000,
+    maxHeaderSize: 32 * 1024,
+    connect: {
+      timeout: options.connectTimeoutMs ?? 5_000,
+      ...(options.ca === undefined || options.ca.length === 0 ? {} : { ca: withSystemRoots(options.ca) }),
+    },
+  });
+
+  const request = async (asked: HttpRequest, context: Context): Promise<HttpResponse> => {
+    let url = parseUrl(asked.url);
+    let headers: Readonly<Record<string, string>> = { ...options.headers?.(), ...asked.headers };
+    for (let hop = 0; ; hop++) {
+      assertAllowed(url, options);
+      assertLive(context);
+      const response = await dispatch(agent, url, { ...asked, headers }, context);
+      const location = response.headers.location;
+      const redirected = asked.followRedirects === true && redirectStatus.has(response.status);
+      if (!redirected || location === undefined) return response;
+      if (asked.method !== 'GET' && asked.method !== 'HEAD') return response;
+      if (hop === maxRedirects) throw refusedRedirect(url, `more than ${maxRedirects} redirects`);
+      const next = parseLocation(location, url);
+      if (url.protocol === 'https:' && next.protocol !== 'https:') {
+        throw refusedRedirect(url, `a redirect from https to ${next.protocol.slice(0, -1)}`);
+      }
+      if (next.origin !== url.origin) headers = withoutSecrets(headers);
+      url = next;
+    }
+  };
+
+  return { request, close: () => agent.destroy() };
+};
+
+const dispatch = (agent: Agent, url: URL, asked: HttpRequest, context: Context): Promise<HttpResponse> =>
+  new Promise((resolve, reject) => {
+    let controller: Dispatcher.DispatchController | undefined;
+    let status = 0;
+    let headers: Record<string, string> = {};
+    let received = 0;
+    let settled = false;
+    const chunks: Buffer[] = [];
+
+    const settle = (): boolean => {
+      if (settled) return false;
+      settled = true;
+      context.signal.removeEventListener('abort', onAbort);
+      return true;
+    };
+    const fail = (error: unknown): void => {
+      if (!settle()) return;
+      reject(toNetworkError(error, url.host));
+      controller?.abort(error instanceof Error ? error : new Error('aborted'));
+    };
+    const onAbort = (): void => fail(context.signal.reason);
+    context.signal.addEventListener('abort', onAbort, { once: true });
+
+    const limit = (size: number): void => {
+      if (size > asked.maxBytes) fail(responseTooLarge(url.host, asked.maxBytes));
+    };
+    const origin = url.origin;
+    const path = `${url.pathname}${url.search}`;
+    try {
+      agent.dispatch(
+        {
+          origin,
+          path,
+          method: asked.method,
+          headers: { 'accept-encoding': 'identity', 'user-agent': 'countersign', ...asked.headers },
+          body: asked.body ?? null,
+        },
+        {
+          onRequestStart(started) {
+            controller = started;
+            // The caller may have gone while this request waited for a connection.
+            if (settled) started.abort(new Error('aborted'));
+          },
+          onResponseStart(_, statusCode, responseHeaders) {
+            if (statusCode < 200) return;
+            status = statusCode;
+            headers = joinHeaders(responseHeaders);
+            if (asked.method === 'HEAD') return;
+            const encoding = headers['content-encoding'];
+            if (encoding !== undefined && encoding.toLowerCase() !== 'identity') fail(encoded(url.host, encoding));
+            limit(Number(headers['content-length'] ?? 0));
+          },
+          onResponseData(_, chunk) {
+            received += chunk.byteLength;
+            limit(received);
+            if (!settled) chunks.push(chunk);
+          },
+          onResponseEnd() {
+            if (settle()) resolve({ status, headers, body: Buffer.concat(chunks, received), url: url.href });
+          },
+          onResponseError(_, error) {
+            fail(error);
+          },
+        },
+      );
+    } catch (error) {
+      fail(error);
+    }
+  });
+
+const joinHeaders = (raw: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> => {
+  const joined: Record<string, string> = Object.create(null);
+  for (const [name, value] of Object.entries(raw)) {
+    if (value !== undefined) joined[name.toLowerCase()] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  return joined;
+};
+
+const withoutSecrets = (headers: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers).filter(([name]) => !secretHeaders.has(name.toLowerCase())));
+
+const parseUrl = (text: string): URL => {
+  const url = URL.parse(text);
+  if (url === null) {
+    throw new CountersignError(
+      'failed_precondition',
+      'EGRESS_DENIED',
+      'A request was made to something that is no URL.',
+    );
+  }
+  return url;
+};
+
+const parseLocation = (location: string, base: URL): URL => {
+  const url = URL.parse(location, base.href);
+  if (url === null) throw refusedRedirect(base, 'a redirect to something that is no URL');
+  return url;
+};
+
+const refusedRedirect = (from: URL, what: string): CountersignError =>
+  new CountersignError('failed_precondition', 'EGRESS_DENIED', `${from.host} answered with ${what}; not followed.`, {
+    metadata: { host: from.host },
+  });
+
+const encoded = (host: string, encoding: string): CountersignError =>
+  new CountersignError(
+    'unavailable',
+    'RESPONSE_ENCODED',
+    `${host} answered with content-encoding ${encoding.slice(0, 40)} although none was asked for.`,
+    { metadata: { host } },
+  );

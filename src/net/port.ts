@@ -1,0 +1,33 @@
+import type { Context } from '../model/context.ts';
+
+/** One outbound request. */
+export type HttpRequest = {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Absolute; https, or http for a host that the configuration names as plain text. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+  /** The most bytes of body that are read; more is an error (`unavailable`, reason `RESPONSE_TOO_LARGE`). */
+  readonly maxBytes: number;
+  /** Follow up to 5 redirects for GET and HEAD, never with credentials to another origin, never from https to http. Default: false. */
+  readonly followRedirects?: boolean;
+};
+
+/** Header names are lower case; a header that came several times is joined with `, `. */
+export type HttpResponse = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+  /** The URL that answered, after redirects. */
+  readonly url: string;
+};
+
+/**
+ * The one outbound client. Resolves with any status; rejects with `unavailable` (refused, reset, TLS, DNS),
+ * `deadline_exceeded`, `cancelled`, or `failed_precondition` with reason `EGRESS_DENIED`. Never retries by itself:
+ * `net/retry.ts` does, where the caller asks for it. Safe to call concurrently.
+ */
+export interface HttpClient {
+  request(request: HttpRequest, context: Context): Promise<HttpResponse>;
+  close(): Promise<void>;
+}

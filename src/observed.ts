@@ -1,0 +1,67 @@
+import type { AuditSink } from './audit/port.ts';
+import type { Decision, Question } from './model/decision.ts';
+import { toCountersignError } from './model/error.ts';
+import type { Registry } from './registry/port.ts';
+import type { KeysByName } from './signing/ports.ts';
+import { recordDecision, recordKeyError, recordRegistryError, timeLeg, recordLeg } from './telemetry/metrics.ts';
+import { withSpan } from './telemetry/spans.ts';
+
+/*
+ * The ports as the use cases get them, each with its span, its share of the request's time and its error counter. Kept in
+ * one place so that use cases and adapters speak of their own matter only.
+ */
+
+const counted = async <T>(operation: () => Promise<T>, count: (reason: string) => void): Promise<T> => {
+  try {
+    return await operation();
+  } catch (error) {
+    count(toCountersignError(error).reason);
+    throw error;
+  }
+};
+
+/** Spans `key.open` and `key.sign`, leg `key`, errors by key. `names`: the configured keys, so that labels stay bounded. */
+export const observeKeys = (keys: KeysByName, names: readonly string[]): KeysByName => {
+  const known = new Set(names);
+  const observe = <T>(span: string, name: string, operation: () => Promise<T>): Promise<T> =>
+    counted(
+      () => timeLeg('key', () => withSpan(span, { 'countersign.key': known.has(name) ? name : '' }, operation)),
+      (reason) => known.has(name) && recordKeyError(name, reason),
+    );
+  return {
+    describe: (name, context) => observe('key.open', name, () => keys.describe(name, context)),
+    sign: (name, toSign, context) => observe('key.sign', name, () => keys.sign(name, toSign, context)),
+  };
+};
+
+/** Spans `registry.resolve`, `registry.attach`, `registry.read`, leg `registry`, errors by reason. */
+export const observeRegistry = (registry: Registry): Registry => {
+  const observe = <T>(span: string, operation: () => Promise<T>): Promise<T> =>
+    counted(() => timeLeg('registry', () => withSpan(span, {}, operation)), recordRegistryError);
+  return {
+    resolve: (reference, context) => observe('registry.resolve', () => registry.resolve(reference, context)),
+    attach: (image, sealed, repository, context) =>
+      observe('registry.attach', () => registry.attach(image, sealed, repository, context)),
+    attachments: (image, repository, context) =>
+      observe('registry.read', () => registry.attachments(image, repository, context)),
+    close: () => registry.close(),
+  };
+};
+
+/** Leg `policy` and decisions by rule. A decision takes microseconds, so it has no span of its own but an event's worth of attributes. */
+export const observeDecide =
+  (decide: (question: Question) => Decision): ((question: Question) => Decision) =>
+  (question) => {
+    const start = performance.now();
+    const decision = decide(question);
+    recordLeg('policy', (performance.now() - start) / 1000);
+    recordDecision(decision.rule, decision.allowed);
+    return decision;
+  };
+
+/** Span `audit.write`. */
+export const observeAudit = (audit: AuditSink): AuditSink => ({
+  write: (record) => withSpan('audit.write', { 'countersign.audit.event': record.event }, () => audit.write(record)),
+  healthy: () => audit.healthy(),
+  close: () => audit.close(),
+});

@@ -1,0 +1,140 @@
+import type { Context } from '../model/context.ts';
+import type { Digest } from '../model/digest.ts';
+import { isDigest } from '../model/digest.ts';
+import type { Attached, StoredAt } from '../model/signature.ts';
+import { repositoryName, type ResolvedImage } from '../model/subject.ts';
+import { fallbackTag, signatureTag } from './attach.ts';
+import type { Blobs } from './blobs.ts';
+import { unusable } from './errors.ts';
+import { type ManifestDescriptor, parseImageManifest, parseIndex } from './manifest.ts';
+import type { Manifests } from './manifests.ts';
+import { isBundleType, ociEmpty, ociIndex, ociManifest } from './media-types.ts';
+import { listReferrers, maxReferrers, tooMany } from './referrers.ts';
+import { maxLayers } from './signature-layers.ts';
+import type { Target } from './target.ts';
+import type { Transport } from './transport.ts';
+
+/** Reads everything attached to an image; as `Registry.attachments` of the port. */
+export type ReadAttachments = (image: ResolvedImage, target: Target, context: Context) => Promise<readonly Attached[]>;
+
+const parallel = 8;
+/** Most bytes of all signatures of one image together. */
+const maxTotalBytes = 64 * 1024 * 1024;
+const layerTypes = new Set([
+  'application/vnd.dev.cosign.simplesigning.v1+json',
+  'application/vnd.dsse.envelope.v1+json',
+]);
+
+/** A blob that may be a signature, not read yet. */
+type Found = {
+  readonly storedAt: StoredAt;
+  readonly blob: { readonly mediaType: string; readonly digest: Digest; readonly size: number };
+  readonly annotations: Readonly<Record<string, string>>;
+};
+
+/**
+ * Order: layers of `.sig`, of `.att`, then bundles sorted as the registry lists them. Other artifacts among the referrers
+ * are left out. A signature that is listed and cannot be read is an error, never an omission.
+ */
+export const createReadAttachments = (transport: Transport, blobs: Blobs, manifests: Manifests): ReadAttachments => {
+  const layers = async (image: ResolvedImage, suffix: 'sig' | 'att', target: Target, context: Context) => {
+    const tag = signatureTag(image.descriptor.digest, suffix);
+    const stored = await manifests.get(target, tag, context);
+    if (stored === undefined) return [];
+    const all = parseImageManifest(stored, target).layers ?? [];
+    if (all.length > maxLayers) {
+      throw unusable(target, 'TOO_MANY_SIGNATURES', `tag ${tag} has more than ${maxLayers} layers`);
+    }
+    const storedAt: StoredAt = { repository: repositoryName(target), digest: stored.digest, by: 'tag', tag };
+    return all
+      .filter((layer) => layerTypes.has(layer.mediaType))
+      .map((layer) => found(storedAt, layer, layer.annotations));
+  };
+
+  const bundle = async (
+    image: ResolvedImage,
+    entry: ManifestDescriptor,
+    by: 'referrer' | 'fallback-tag',
+    target: Target,
+    context: Context,
+  ): Promise<Found | undefined> => {
+    const stored = await manifests.get(target, entry.digest, context);
+    // The index may outlive what it lists: `cosign clean` and garbage collection leave such entries behind.
+    if (stored === undefined || stored.mediaType !== ociManifest) return undefined;
+    const manifest = parseImageManifest(stored, target);
+    const layer = manifest.layers?.[0];
+    if (layer === undefined || manifest.layers?.length !== 1 || !isBundleType(layer.mediaType)) return undefined;
+    if (manifest.subject?.digest !== image.descriptor.digest) return undefined;
+    const tag = by === 'referrer' ? undefined : fallbackTag(image.descriptor.digest);
+    return found({ repository: repositoryName(target), digest: stored.digest, by, tag }, layer, manifest.annotations);
+  };
+
+  const bundles = async (
+    image: ResolvedImage,
+    target: Target,
+    context: Context,
+  ): Promise<readonly (Found | undefined)[]> => {
+    const [listed, tagged] = await Promise.all([
+      listReferrers(transport, target, image.descriptor.digest, context),
+      manifests.get(target, fallbackTag(image.descriptor.digest), context),
+    ]);
+    const fromApi = (listed ?? []).map((entry) => ({ entry, by: 'referrer' as const }));
+    const known = new Set(fromApi.map(({ entry }) => entry.digest));
+    const index = tagged?.mediaType === ociIndex ? (parseIndex(tagged, target).manifests ?? []) : [];
+    const fromTag = index
+      .filter((entry) => !known.has(entry.digest))
+      .map((entry) => ({ entry, by: 'fallback-tag' as const }));
+    const all = [...fromApi, ...fromTag];
+    if (all.length > maxReferrers) throw tooMany(target, image.descriptor.digest);
+    const candidates = all.filter(({ entry }) => mayBeBundle(entry));
+    return mapParallel(candidates, ({ entry, by }) => bundle(image, entry, by, target, context));
+  };
+
+  return async (image, target, context) => {
+    const [signatures, attestations, referrers] = await Promise.all([
+      layers(image, 'sig', target, context),
+      layers(image, 'att', target, context),
+      bundles(image, target, context),
+    ]);
+    const all = [...signatures, ...attestations, ...referrers].filter((one) => one !== undefined);
+    const total = all.reduce((sum, { blob }) => sum + blob.size, 0);
+    if (total > maxTotalBytes) {
+      throw unusable(target, 'TOO_MANY_SIGNATURES', `the signatures have more than ${maxTotalBytes} bytes together`);
+    }
+    return mapParallel(all, async ({ storedAt, blob, annotations }) => ({
+      storedAt,
+      mediaType: blob.mediaType,
+      content: await blobs.get(target, blob, context),
+      annotations,
+    }));
+  };
+};
+
+/** Undefined for a blob whose digest is of an algorithm that is not read here. */
+const found = (
+  storedAt: StoredAt,
+  layer: ManifestDescriptor,
+  annotations: Readonly<Record<string, string>> | null | undefined,
+): Found | undefined => {
+  const { mediaType, digest, size } = layer;
+  return isDigest(digest) ? { storedAt, blob: { mediaType, digest, size }, annotations: annotations ?? {} } : undefined;
+};
+
+/** Some registries and older tools list bundles without their type, or with that of their empty config. */
+const mayBeBundle = (entry: ManifestDescriptor): boolean =>
+  entry.mediaType === ociManifest &&
+  (!entry.artifactType || entry.artifactType === ociEmpty || isBundleType(entry.artifactType));
+
+/** Like `Promise.all` over `map`, with at most 8 under way; keeps the order. */
+const mapParallel = async <T, R>(items: readonly T[], run: (item: T) => Promise<R>): Promise<R[]> => {
+  const results: R[] = [];
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let index = next++; index < items.length; index = next++) {
+      const item = items[index];
+      if (item !== undefined) results[index] = await run(item);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(parallel, items.length) }, worker));
+  return results;
+};

@@ -1,0 +1,180 @@
+import type { Context } from '../model/context.ts';
+import { type Digest, sha256 } from '../model/digest.ts';
+import { CountersignError } from '../model/error.ts';
+import type { HttpResponse } from '../net/port.ts';
+import { createCache } from './cache.ts';
+import { dataLoss, malformed, statusError, unusable } from './errors.ts';
+import type { Target } from './target.ts';
+import type { Transport } from './transport.ts';
+
+/** Blobs of repositories (distribution-spec "Pulling blobs", "Pushing blobs"). Safe to call concurrently. */
+export type Blobs = {
+  /** The blob's bytes, `size` of them, checked against the digest. `not_found` when it is not there. */
+  get(target: Target, blob: { readonly digest: Digest; readonly size: number }, context: Context): Promise<Uint8Array>;
+  exists(target: Target, digest: Digest, context: Context): Promise<boolean>;
+  /** Uploads; a blob that is already there is no error. */
+  put(target: Target, content: Uint8Array, context: Context): Promise<void>;
+  /** Uploads unless this process knows that the blob is there. */
+  ensure(target: Target, content: Uint8Array, context: Context): Promise<void>;
+};
+
+/** Most bytes of one signature, attestation or bundle. */
+export const maxBlobBytes = 16 * 1024 * 1024;
+const maxAnswerBytes = 64 * 1024;
+const cacheBytes = 64 * 1024 * 1024;
+/** A body that is worth sending to a registry that may not take it in one request. */
+const maxProbeBytes = 64 * 1024;
+const knownForMs = 10 * 60_000;
+
+export const createBlobs = (transport: Transport): Blobs => {
+  const contents = createCache<Uint8Array>(cacheBytes, (content) => content.byteLength + 200);
+  const known = createCache<true>(10_000);
+  /** Does the registry store the body of `POST blobs/uploads/?digest=`? Learnt from its first answer. */
+  const singleRequest = createCache<boolean>(1_000);
+  const key = (target: Target, digest: Digest): string => `${target.registry}/${target.repository}@${digest}`;
+
+  const get: Blobs['get'] = async (target, blob, context) => {
+    const cached = contents.get(key(target, blob.digest));
+    if (cached !== undefined) return cached;
+    if (blob.size > maxBlobBytes) {
+      throw unusable(target, 'BLOB_TOO_LARGE', `${blob.digest} has ${blob.size} bytes; the most is ${maxBlobBytes}`);
+    }
+    const content = await transport.retried(context, async () => {
+      const path = `blobs/${blob.digest}`;
+      const request = {
+        method: 'GET',
+        path,
+        maxBytes: Math.max(blob.size, maxAnswerBytes),
+        followRedirects: true,
+      } as const;
+      const response = await transport.send(target, 'pull', request, context);
+      if (response.status !== 200) throw statusError(response, target, `read blob ${blob.digest}`);
+      if (sha256(response.body) !== blob.digest)
+        throw dataLoss(target, `what came for blob ${blob.digest} is something else`);
+      return response.body;
+    });
+    contents.set(key(target, blob.digest), content);
+    return content;
+  };
+
+  const exists: Blobs['exists'] = (target, digest, context) =>
+    transport.retried(context, async () => {
+      const request = { method: 'HEAD', path: `blobs/${digest}`, maxBytes: 0, followRedirects: true } as const;
+      const response = await transport.send(target, 'pull', request, context);
+      if (response.status === 200) return true;
+      if (response.status === 404) return false;
+      throw statusError(response, target, `look for blob ${digest}`);
+    });
+
+  /** One request, where the registry can; false when it cannot (202: it opened an upload session instead). */
+  const putAtOnce = async (target: Target, digest: Digest, content: Uint8Array, context: Context) => {
+    const learnt = singleRequest.get(target.registry);
+    if (learnt === false || (learnt === undefined && content.byteLength > maxProbeBytes)) return undefined;
+    const path = `blobs/uploads/?digest=${encodeURIComponent(digest)}`;
+    try {
+      const response = await upload(transport, target, 'POST', { path }, content, context);
+      if (response.status === 201) {
+        singleRequest.set(target.registry, true);
+        return response;
+      }
+      if (response.status === 202 || isRefusal(response.status)) singleRequest.set(target.registry, false, knownForMs);
+      return response.status === 202 || isRefusal(response.status) ? undefined : response;
+    } catch (error) {
+      // A registry that does not read the body may close the connection on it.
+      if (learnt === undefined && error instanceof CountersignError && error.reason === 'CONNECTION_RESET')
+        return undefined;
+      throw error;
+    }
+  };
+
+  const putInTwo = async (target: Target, digest: Digest, content: Uint8Array, context: Context) => {
+    const start = { method: 'POST', path: 'blobs/uploads/', maxBytes: maxAnswerBytes } as const;
+    const opened = await transport.send(target, 'pull,push', { ...start, body: new Uint8Array() }, context);
+    if (opened.status !== 202) throw statusError(opened, target, `start an upload`);
+    const url = uploadUrl(opened, target, transport.url(target, 'blobs/uploads/'));
+    url.searchParams.set('digest', digest);
+    return upload(transport, target, 'PUT', { url: url.href }, content, context);
+  };
+
+  const put: Blobs['put'] = async (target, content, context) => {
+    const digest = sha256(content);
+    await transport.retried(context, async () => {
+      const response =
+        (await putAtOnce(target, digest, content, context)) ?? (await putInTwo(target, digest, content, context));
+      if (response.status === 404) throw uploadLost(target);
+      if (response.status !== 201) throw statusError(response, target, `upload blob ${digest}`);
+      const stored = response.headers['docker-content-digest'];
+      if (stored !== undefined && stored !== digest)
+        throw dataLoss(target, `blob ${digest} was stored as something else`);
+    });
+    contents.set(key(target, digest), content);
+  };
+
+  const ensure: Blobs['ensure'] = async (target, content, context) => {
+    const name = key(target, sha256(content));
+    if (known.get(name)) return;
+    await put(target, content, context);
+    known.set(name, true, knownForMs);
+  };
+
+  return { get, exists, put, ensure };
+};
+
+const upload = (
+  transport: Transport,
+  target: Target,
+  method: 'POST' | 'PUT',
+  where: { readonly path: string } | { readonly url: string },
+  content: Uint8Array,
+  context: Context,
+): Promise<HttpResponse> =>
+  transport.send(
+    target,
+    'pull,push',
+    {
+      ...where,
+      method,
+      body: content,
+      headers: { 'content-type': 'application/octet-stream' },
+      maxBytes: maxAnswerBytes,
+    },
+    context,
+  );
+
+/** Sessions end when a registry restarts or cleans up: the upload is begun again. */
+const uploadLost = (target: Target): CountersignError =>
+  new CountersignError(
+    'unavailable',
+    'UPLOAD_LOST',
+    `Registry ${target.registry} lost an upload to ${target.repository} half-way; try again.`,
+    { retryAfterMs: 100, metadata: { registry: target.registry, repository: target.repository } },
+  );
+
+/** Statuses by which a registry may say that it does not know the one-request upload. */
+const isRefusal = (status: number): boolean => [400, 404, 405, 411, 413, 415, 416, 501].includes(status);
+
+/**
+ * The `Location` of an upload session. It gets the content and the credentials, so it must be at the registry itself; one
+ * that says http for our https (a proxy that forgot to say so) is asked over https.
+ */
+const uploadUrl = (response: HttpResponse, target: Target, base: URL): URL => {
+  const location = response.headers.location;
+  const url = location === undefined ? null : URL.parse(location, base.href);
+  if (url === null) throw malformed(target, 'an upload was started without a usable Location');
+  if (
+    base.protocol === 'https:' &&
+    url.protocol === 'http:' &&
+    url.hostname === base.hostname &&
+    url.port === base.port
+  ) {
+    url.protocol = 'https:';
+  }
+  if (url.origin !== base.origin) {
+    throw unusable(
+      target,
+      'EGRESS_DENIED',
+      `the registry wants the upload sent to another host (${url.host}); not done`,
+    );
+  }
+  return url;
+};

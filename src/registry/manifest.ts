@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import type { Digest } from '../model/digest.ts';
+import { malformed } from './errors.ts';
+import { dockerIndex, dockerManifest, ociIndex, ociManifest } from './media-types.ts';
+import type { Target } from './target.ts';
+
+/** A manifest as it was read: its exact bytes, checked against its digest. */
+export type StoredManifest = {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly body: Uint8Array;
+  /** The `ETag`, when the registry sent one. */
+  readonly etag: string | undefined;
+};
+
+const annotations = z.record(z.string(), z.string());
+
+const descriptor = z.looseObject({
+  mediaType: z.string().max(255),
+  /** Any algorithm: what we do not read ourselves must not make a whole list unreadable. */
+  digest: z
+    .string()
+    .max(255)
+    .regex(/^[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$/),
+  size: z
+    .int()
+    .min(0)
+    .max(2 ** 50),
+  annotations: annotations.nullish(),
+  artifactType: z.string().max(255).nullish(),
+});
+
+const imageManifest = z.looseObject({
+  schemaVersion: z.literal(2),
+  mediaType: z.string().optional(),
+  artifactType: z.string().max(255).nullish(),
+  config: descriptor,
+  layers: z.array(descriptor).nullish(),
+  subject: descriptor.nullish(),
+  annotations: annotations.nullish(),
+});
+
+const indexManifest = z.looseObject({
+  schemaVersion: z.literal(2),
+  mediaType: z.string().optional(),
+  manifests: z.array(descriptor).nullish(),
+  annotations: annotations.nullish(),
+});
+
+/** Fields that we do not know are kept, so that they survive when a manifest is added to. */
+export type ImageManifest = z.infer<typeof imageManifest>;
+export type IndexManifest = z.infer<typeof indexManifest>;
+export type ManifestDescriptor = z.infer<typeof descriptor>;
+
+/** Parses an image manifest (OCI image-spec "Image Manifest", or Docker schema 2). Throws `unavailable`, reason `REGISTRY_RESPONSE_INVALID`. */
+export const parseImageManifest = (stored: StoredManifest, target: Target): ImageManifest => {
+  if (stored.mediaType !== ociManifest && stored.mediaType !== dockerManifest) {
+    throw malformed(target, `${stored.digest} is ${stored.mediaType}, not an image manifest`);
+  }
+  return parse(imageManifest, stored, target, 'manifests');
+};
+
+/** Parses an image index. Throws `unavailable`, reason `REGISTRY_RESPONSE_INVALID`. */
+export const parseIndex = (stored: StoredManifest, target: Target): IndexManifest => {
+  if (stored.mediaType !== ociIndex && stored.mediaType !== dockerIndex) {
+    throw malformed(target, `${stored.digest} is ${stored.mediaType}, not an image index`);
+  }
+  return parse(indexManifest, stored, target, 'layers');
+};
+
+/** `foreign`: the list of the other kind of manifest; a document with both is read differently by different readers (CVE-2021-41190). */
+const parse = <T extends { mediaType?: string | undefined }>(
+  schema: z.ZodType<T>,
+  stored: StoredManifest,
+  target: Target,
+  foreign: 'manifests' | 'layers',
+): T => {
+  const json = parseJsonObject(stored.body);
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw malformed(target, `${stored.digest} is not a valid manifest (${issue?.path.join('.')}: ${issue?.message})`);
+  }
+  if (json !== undefined && foreign in json) {
+    throw malformed(target, `${stored.digest} is an image manifest and an index at once`);
+  }
+  if (parsed.data.mediaType !== undefined && parsed.data.mediaType !== stored.mediaType) {
+    throw malformed(target, `${stored.digest} says another media type than the registry`);
+  }
+  return parsed.data;
+};
+
+/** JSON of a whole object, strict UTF-8; undefined for anything else. */
+export const parseJsonObject = (body: Uint8Array): Readonly<Record<string, unknown>> | undefined => {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Readonly<Record<string, unknown>>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/** The bytes of a manifest, as Go's encoder and so every other tool writes it: no white space. */
+export const encodeJson = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));

@@ -1,0 +1,143 @@
+import type { Context } from '../model/context.ts';
+import { type Digest, isDigest, sha256 } from '../model/digest.ts';
+import type { Descriptor } from '../model/subject.ts';
+import type { HttpResponse } from '../net/port.ts';
+import { createCache } from './cache.ts';
+import { dataLoss, malformed, statusError } from './errors.ts';
+import type { StoredManifest } from './manifest.ts';
+import { parseJsonObject } from './manifest.ts';
+import { manifestTypes, mediaTypeOf } from './media-types.ts';
+import type { Target } from './target.ts';
+import type { Transport } from './transport.ts';
+
+/** What became of a manifest that was pushed. */
+export type PutOutcome =
+  | {
+      readonly kind: 'stored' /** Did the registry say `OCI-Subject`? It need not mean anything. */;
+      readonly subject: boolean;
+    }
+  /** Something else lies there than `ifMatch` says; nothing was stored. */
+  | { readonly kind: 'changed' };
+
+/** What a tag must hold for a write to happen, where the registry honours it. */
+export type Condition = { readonly ifMatch: string } | { readonly ifNoneMatch: '*' };
+
+/** Manifests of repositories (distribution-spec "Pulling manifests", "Pushing manifests"). Safe to call concurrently. */
+export type Manifests = {
+  /** By tag or digest; undefined when there is none. What is read by digest is remembered, a tag never is. */
+  get(target: Target, reference: string, context: Context): Promise<StoredManifest | undefined>;
+  /** The descriptor alone; undefined when there is none. Costs a GET where HEAD does not say enough. */
+  describe(target: Target, reference: string, context: Context): Promise<Descriptor | undefined>;
+  /** Pushes once, without a retry: what to do after a failure differs between tags and digests. */
+  put(
+    target: Target,
+    reference: string,
+    manifest: { readonly mediaType: string; readonly body: Uint8Array },
+    condition: Condition | undefined,
+    context: Context,
+  ): Promise<PutOutcome>;
+};
+
+const maxManifestBytes = 4 * 1024 * 1024;
+const maxAnswerBytes = 64 * 1024;
+const cacheBytes = 32 * 1024 * 1024;
+const accept = { accept: manifestTypes.join(', ') };
+
+export const createManifests = (transport: Transport): Manifests => {
+  const read = createCache<StoredManifest>(cacheBytes, (manifest) => manifest.body.byteLength + 400);
+
+  const get: Manifests['get'] = async (target, reference, context) => {
+    const key = `${target.registry}/${target.repository}@${reference}`;
+    const cached = isDigest(reference) ? read.get(key) : undefined;
+    if (cached !== undefined) return cached;
+    const manifest = await transport.retried(context, async () => {
+      const path = `manifests/${reference}`;
+      const request = {
+        method: 'GET',
+        path,
+        headers: accept,
+        maxBytes: maxManifestBytes,
+        followRedirects: true,
+      } as const;
+      const response = await transport.send(target, 'pull', request, context);
+      if (response.status === 404) return undefined;
+      if (response.status !== 200) throw statusError(response, target, `read manifest ${reference}`);
+      return checked(response, target, reference);
+    });
+    if (manifest !== undefined && isDigest(reference)) read.set(key, manifest);
+    return manifest;
+  };
+
+  const describe: Manifests['describe'] = async (target, reference, context) => {
+    const seen = await transport.retried(context, async () => {
+      const path = `manifests/${reference}`;
+      const request = { method: 'HEAD', path, headers: accept, maxBytes: 0, followRedirects: true } as const;
+      const response = await transport.send(target, 'pull', request, context);
+      if (response.status === 404) return 'absent';
+      if (response.status === 405 || response.status === 501) return 'unclear';
+      if (response.status !== 200) throw statusError(response, target, `look for manifest ${reference}`);
+      return fromHeaders(response, target, reference) ?? 'unclear';
+    });
+    if (seen === 'absent') return undefined;
+    if (seen !== 'unclear') return seen;
+    const manifest = await get(target, reference, context);
+    return manifest && { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.body.byteLength };
+  };
+
+  const put: Manifests['put'] = async (target, reference, manifest, condition, context) => {
+    const digest = sha256(manifest.body);
+    const headers = {
+      'content-type': manifest.mediaType,
+      ...(condition === undefined
+        ? {}
+        : 'ifMatch' in condition
+          ? { 'if-match': condition.ifMatch }
+          : { 'if-none-match': condition.ifNoneMatch }),
+    };
+    const path = `manifests/${reference}`;
+    const request = { method: 'PUT', path, headers, body: manifest.body, maxBytes: maxAnswerBytes } as const;
+    const response = await transport.send(target, 'pull,push', request, context);
+    if (response.status === 412) return { kind: 'changed' };
+    // Quay answers 202.
+    if (![200, 201, 202].includes(response.status)) throw statusError(response, target, `store manifest ${reference}`);
+    const stored = response.headers['docker-content-digest'];
+    if (stored !== undefined && stored !== digest) {
+      throw dataLoss(target, `manifest ${digest} was stored as something else`);
+    }
+    return { kind: 'stored', subject: response.headers['oci-subject'] !== undefined };
+  };
+
+  return { get, describe, put };
+};
+
+/** Undefined when the headers do not say enough. */
+const fromHeaders = (response: HttpResponse, target: Target, reference: string): Descriptor | undefined => {
+  const digest = response.headers['docker-content-digest'];
+  const mediaType = mediaTypeOf(response.headers['content-type']);
+  const size = Number(response.headers['content-length'] ?? Number.NaN);
+  if (digest === undefined || !Number.isSafeInteger(size) || size <= 0 || !manifestTypes.includes(mediaType))
+    return undefined;
+  expectDigest(digest, target, reference);
+  return isDigest(digest) ? { mediaType, digest, size } : undefined;
+};
+
+const checked = (response: HttpResponse, target: Target, reference: string): StoredManifest => {
+  const digest: Digest = sha256(response.body);
+  expectDigest(digest, target, reference);
+  const claimed = response.headers['docker-content-digest'];
+  if (claimed !== undefined && claimed !== digest) {
+    throw dataLoss(target, `what came for manifest ${reference} is not what the registry says it is`);
+  }
+  const mediaType = mediaTypeOf(response.headers['content-type']);
+  const inside = manifestTypes.includes(mediaType) ? mediaType : parseJsonObject(response.body)?.['mediaType'];
+  if (typeof inside !== 'string' || !manifestTypes.includes(inside)) {
+    throw malformed(target, `manifest ${reference} is of a kind that is not known (${mediaType.slice(0, 100)})`);
+  }
+  return { mediaType: inside, digest, body: response.body, etag: response.headers.etag };
+};
+
+const expectDigest = (digest: string, target: Target, reference: string): void => {
+  if (isDigest(reference) && digest !== reference) {
+    throw dataLoss(target, `what came for manifest ${reference} is something else`);
+  }
+};

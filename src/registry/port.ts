@@ -1,0 +1,27 @@
+import type { Context } from '../model/context.ts';
+import type { Attached, Sealed, StoredAt } from '../model/signature.ts';
+import type { ImageReference, ResolvedImage } from '../model/subject.ts';
+
+/**
+ * What the use cases need of OCI registries (distribution-spec 1.1). Safe to call concurrently.
+ *
+ * Errors: `invalid_argument` (a bad reference), `not_found` (no such image), `failed_precondition` with reason
+ * `REGISTRY_ACCESS_DENIED` (401 and 403 after the auth challenge was answered), `resource_exhausted` (429, with
+ * Retry-After as the delay), `unavailable` (5xx, reset, refused), `data_loss` (bytes do not match their digest).
+ */
+export interface Registry {
+  /** Resolves a reference to a digest, once. A reference by digest is looked up as well: its size and type are needed. */
+  resolve(reference: ImageReference, context: Context): Promise<ResolvedImage>;
+  /**
+   * Attaches one sealed signature to an image, in `repository` (`host/path`; the image's own when undefined).
+   * Adds to what is there, never replaces it; where an update can be lost (tags) it reads back.
+   */
+  attach(image: ResolvedImage, sealed: Sealed, repository: string | undefined, context: Context): Promise<StoredAt>;
+  /**
+   * Everything attached to an image that may be a signature: layers at `.sig` and `.att`, and Sigstore bundles among its
+   * referrers (API and fallback tag). Bounded: 1,000 layers, 1,000 referrers, 16 MiB each.
+   */
+  attachments(image: ResolvedImage, repository: string | undefined, context: Context): Promise<readonly Attached[]>;
+  /** Closes pooled connections. */
+  close(): Promise<void>;
+}

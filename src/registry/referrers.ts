@@ -1,0 +1,79 @@
+import type { Context } from '../model/context.ts';
+import { type Digest, sha256 } from '../model/digest.ts';
+import { malformed, statusError, unusable } from './errors.ts';
+import { type ManifestDescriptor, parseIndex } from './manifest.ts';
+import { mediaTypeOf, ociIndex } from './media-types.ts';
+import type { Target } from './target.ts';
+import type { Transport } from './transport.ts';
+
+/** Most manifests that may refer to one image, and pages over which they are listed. */
+export const maxReferrers = 1_000;
+const maxPages = 20;
+const maxPageBytes = 4 * 1024 * 1024;
+
+/**
+ * Lists what refers to a digest (distribution-spec "Listing Referrers"); undefined when the registry has no referrers API.
+ * No artifactType filter is sent: registries and older tools label bundles differently. Links are followed on the same
+ * origin only. More than 1,000 entries or 20 pages is `failed_precondition`, reason `TOO_MANY_REFERRERS`.
+ */
+export const listReferrers = async (
+  transport: Transport,
+  target: Target,
+  digest: Digest,
+  context: Context,
+): Promise<readonly ManifestDescriptor[] | undefined> => {
+  const found: ManifestDescriptor[] = [];
+  let url: URL | undefined = transport.url(target, `referrers/${digest}`);
+  for (let page = 0; url !== undefined; page++) {
+    if (page === maxPages) throw tooMany(target, digest);
+    const asked: URL = url;
+    const response = await transport.retried(context, async () => {
+      const headers = { accept: ociIndex };
+      const request = {
+        method: 'GET',
+        url: asked.href,
+        headers,
+        maxBytes: maxPageBytes,
+        followRedirects: true,
+      } as const;
+      const answer = await transport.send(target, 'pull', request, context);
+      if (answer.status !== 200 && !(page === 0 && isAbsent(answer.status))) {
+        throw statusError(answer, target, `list the referrers of ${digest}`);
+      }
+      return answer;
+    });
+    const mediaType = mediaTypeOf(response.headers['content-type']);
+    // A registry without the API may answer with a page of its own.
+    if (response.status !== 200 || (page === 0 && mediaType !== ociIndex)) return undefined;
+    const stored = { mediaType: ociIndex, digest: sha256(response.body), body: response.body, etag: undefined };
+    found.push(...(parseIndex(stored, target).manifests ?? []));
+    if (found.length > maxReferrers) throw tooMany(target, digest);
+    url = nextPage(response.headers.link, asked, target);
+  }
+  return found;
+};
+
+/** Statuses by which registries say that they do not know the API. */
+const isAbsent = (status: number): boolean => [400, 404, 405, 406, 501].includes(status);
+
+const nextPage = (link: string | undefined, page: URL, target: Target): URL | undefined => {
+  const next = /<([^<>]{1,4096})>\s*;\s*rel="?next"?/i.exec(link ?? '')?.[1];
+  if (next === undefined) return undefined;
+  const url = URL.parse(next, page.href);
+  if (url === null) throw malformed(target, 'the link to the next page of referrers is no URL');
+  if (url.origin !== page.origin) {
+    throw unusable(
+      target,
+      'EGRESS_DENIED',
+      `the next page of referrers is said to be at another host (${url.host}); not asked`,
+    );
+  }
+  return url;
+};
+
+export const tooMany = (target: Target, digest: Digest): Error =>
+  unusable(
+    target,
+    'TOO_MANY_REFERRERS',
+    `more than ${maxReferrers} manifests or ${maxPages} pages refer to ${digest}; remove some with an OCI client`,
+  );

@@ -1,0 +1,62 @@
+import type { Context } from '../model/context.ts';
+import type { HttpClient, HttpRequest, HttpResponse } from '../net/port.ts';
+import { withRetry } from '../net/retry.ts';
+import type { Authenticator } from './auth.ts';
+import { type Actions, baseUrl, type Target } from './target.ts';
+
+/** A request to one repository: `path` is below `/v2/<repository>/`, or `url` is absolute. */
+export type RegistryRequest = Omit<HttpRequest, 'url' | 'headers'> & {
+  readonly headers?: Readonly<Record<string, string>>;
+} & ({ readonly path: string } | { readonly url: string });
+
+/** Authenticated requests to registries. */
+export type Transport = {
+  /** Sends once; answers one auth challenge. Resolves with any status. */
+  send(target: Target, actions: Actions, request: RegistryRequest, context: Context): Promise<HttpResponse>;
+  /** Runs something idempotent as often as the settings allow. */
+  retried<T>(context: Context, operation: () => Promise<T>): Promise<T>;
+  /** The absolute URL of a path below the repository. */
+  url(target: Target, path: string): URL;
+};
+
+export const createTransport = (options: {
+  readonly http: HttpClient;
+  readonly authenticator: Authenticator;
+  readonly plainHttpHosts: readonly string[];
+  readonly tries: number;
+}): Transport => {
+  const url = (target: Target, path: string): URL =>
+    new URL(`${target.repository}/${path}`, baseUrl(target, options.plainHttpHosts));
+
+  const send = async (
+    target: Target,
+    actions: Actions,
+    request: RegistryRequest,
+    context: Context,
+  ): Promise<HttpResponse> => {
+    const { headers, ...rest } = request;
+    const address = 'url' in request ? request.url : url(target, request.path).href;
+    const attempt = (authorization: string | undefined): Promise<HttpResponse> =>
+      options.http.request(
+        {
+          ...rest,
+          url: address,
+          headers: authorization === undefined ? { ...headers } : { ...headers, authorization },
+        },
+        context,
+      );
+    const known = await options.authenticator.known(target, actions, context);
+    const response = await attempt(known);
+    if (response.status !== 401) return response;
+    const challenge = response.headers['www-authenticate'];
+    // A redirect may have led elsewhere: only the registry itself may ask for its credentials.
+    if (new URL(response.url).origin !== new URL(address).origin) return response;
+    return attempt(await options.authenticator.answer(target, actions, challenge, known, context));
+  };
+
+  return {
+    send,
+    url,
+    retried: (context, operation) => withRetry(operation, { tries: options.tries, context }),
+  };
+};

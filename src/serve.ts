@@ -1,0 +1,235 @@
+import { readFile } from 'node:fs/promises';
+import type { Check } from './api/admin.ts';
+import { startAdmin } from './api/admin.ts';
+import { startGrpc } from './api/grpc.ts';
+import type { Edge } from './api/handle.ts';
+import { createLimiter } from './api/limiter.ts';
+import { defaultLimits, type Limits } from './api/limits.ts';
+import { startRest } from './api/rest.ts';
+import type { ListenerSecurity } from './api/security.ts';
+import { warmValidation } from './api/warm.ts';
+import { openAuditSink } from './audit/sinks.ts';
+import { createOidcCallers, type OidcCallers } from './callers/oidc.ts';
+import { plainTextHosts } from './callers/settings.ts';
+import { hostAndPort, type ListenerSettings } from './config/listener-settings.ts';
+import { loadConfig } from './config/load.ts';
+import type { Config } from './config/schema.ts';
+import { formats } from './formats/formats.ts';
+import { type Keyring, openKeyring } from './keys/keyring.ts';
+import { openContext } from './model/context.ts';
+import { toCountersignError } from './model/error.ts';
+import { createHttpClient, type HttpClientOptions } from './net/http.ts';
+import { readTlsFiles } from './net/tls.ts';
+import { observeAudit, observeDecide, observeKeys, observeRegistry } from './observed.ts';
+import { openPolicy } from './open-policy.ts';
+import { loadCredentials } from './registry/credentials.ts';
+import { createRegistry } from './registry/registry.ts';
+import { createService } from './service.ts';
+import { createLogger, type Logger } from './telemetry/log.ts';
+import { lagCheck } from './telemetry/lag.ts';
+import { injectHeaders } from './telemetry/spans.ts';
+import { startTelemetry } from './telemetry/start.ts';
+
+/** `host:port` of each listener that the configuration names. */
+export type Addresses = {
+  readonly grpc: string | undefined;
+  readonly rest: string | undefined;
+  readonly admin: string | undefined;
+};
+
+export type RunningService = {
+  readonly addresses: Addresses;
+  /** Reads the policy again and opens the audit file anew; a policy with mistakes is logged and the old one stays. */
+  reload(): Promise<void>;
+  /** Drains: not ready, no new connections, requests under way finish within `drainMs`; then everything is closed. */
+  stop(): Promise<void>;
+};
+
+type Started = { readonly port: number; close(graceMs: number): Promise<void> };
+
+/**
+ * Builds the service from its configuration and starts its listeners. The only place that constructs adapters.
+ * Rejects with CountersignError when anything that must be there at the start is not: TLS files, policy, audit log,
+ * a port. Keys and issuers that are out of reach do not stop it: they are tried again when they are needed.
+ */
+export const startService = async (
+  config: Config,
+  logger: Logger = createLogger(config.telemetry.log),
+): Promise<RunningService> => {
+  const build = { version: await ownVersion() };
+  const telemetry = await startTelemetry(config.telemetry, build, (problem) => logger.warn({ problem }, 'telemetry'));
+  const audit = await openAuditSink(config.audit);
+  const policy = await openPolicy(config);
+  const outbound = await outboundOptions(config);
+  const { credentials, warnings } = await loadCredentials(config.registry);
+  for (const warning of warnings) logger.warn({ warning }, 'registry credentials');
+
+  const { plainHttpHosts, tries } = config.registry;
+  const http = createHttpClient({ ...outbound, plainHttpHosts });
+  const registry = createRegistry({ http, credentials, plainHttpHosts, tries });
+  const issuerHttp = createHttpClient({ ...outbound, plainHttpHosts: plainTextHosts(config.callers) });
+  const callers = createOidcCallers(config.callers, { http: issuerHttp });
+  const keyring = openKeyring(config.keys);
+  const service = createService({
+    callers: [callers],
+    keyNames: keyring.names,
+    signing: {
+      decide: observeDecide((question) => policy.decide(question)),
+      keys: observeKeys(keyring, keyring.names()),
+      formats,
+      registry: observeRegistry(registry),
+      audit: observeAudit(audit),
+      now: () => new Date(),
+      record: config.signing.record,
+    },
+  });
+  warmValidation();
+
+  const { maxInFlight, maxQueued, maxRequestMs, drainMs } = config.limits;
+  const limits: Limits = { ...defaultLimits, maxInFlight, maxQueued, maxRequestMs };
+  const edge: Edge = { service, limiter: createLimiter(maxInFlight, maxQueued), logger, maxRequestMs };
+  const warm = warmUp(callers, config.callers.oidc.length, keyring, logger);
+  const lag = lagCheck();
+  let draining = false;
+  const ready = (): readonly Check[] => [
+    { name: 'serving', ok: !draining, detail: draining ? 'draining' : 'serving' },
+    { name: 'audit', ok: audit.healthy(), detail: audit.healthy() ? 'writable' : 'records cannot be written' },
+    { name: 'issuers', ok: warm.issuers(), detail: warm.issuers() ? 'keys known' : 'no issuer has been reached yet' },
+    lag.check(),
+  ];
+
+  const { listeners } = config;
+  const grpc = await listen(listeners.grpc, async (where) => startGrpc({ edge, limits, ...where }));
+  const rest = await listen(listeners.rest, async (where) => startRest({ edge, limits, ...where }));
+  const admin = await listen(listeners.admin, ({ address }) =>
+    startAdmin({ address, ready, metrics: telemetry.metricsHandler, version: { ...build, node: process.version } }),
+  );
+  const addresses: Addresses = {
+    grpc: addressOf(listeners.grpc, grpc),
+    rest: addressOf(listeners.rest, rest),
+    admin: addressOf(listeners.admin, admin),
+  };
+  logger.info({ ...addresses, keys: keyring.names().length, policy: policy.hash() }, 'countersign serves');
+
+  const stop = async (): Promise<void> => {
+    draining = true;
+    grpc?.setServing(false);
+    logger.info({ drainMs, inFlight: edge.limiter.inFlight }, 'draining');
+    const open: readonly (Started | undefined)[] = [grpc, rest];
+    await Promise.all(open.map((listener) => listener?.close(drainMs)));
+    warm.stop();
+    lag.stop();
+    await Promise.allSettled([keyring.close(), registry.close(), issuerHttp.close(), audit.close(), admin?.close()]);
+    await telemetry.shutdown();
+    logger.info({}, 'stopped');
+  };
+  let stopped: Promise<void> | undefined;
+  return {
+    addresses,
+    reload: async () => {
+      await audit.reopen?.();
+      await policy.reload(logger);
+    },
+    stop: () => {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
+};
+
+/**
+ * `countersign serve`: runs until SIGTERM or SIGINT, answers the exit code. A second signal ends the process at once;
+ * SIGHUP reloads the policy and opens the audit file anew.
+ */
+export const serve = async (configPath: string): Promise<number> => {
+  const config = await loadConfig(configPath, process.env);
+  const logger = createLogger(config.telemetry.log);
+  const service = await startService(config, logger);
+  process.on('SIGHUP', () => {
+    service.reload().catch((error: unknown) => logger.error({ err: error }, 'reload failed'));
+  });
+  await new Promise<void>((resolve) => {
+    let asked = false;
+    const end = (signal: NodeJS.Signals): void => {
+      if (asked) {
+        logger.warn({ signal }, 'second signal: ending at once');
+        process.exit(128 + (signal === 'SIGINT' ? 2 : 15));
+      }
+      asked = true;
+      logger.info({ signal }, 'shutting down');
+      resolve();
+    };
+    process.on('SIGTERM', end);
+    process.on('SIGINT', end);
+  });
+  await service.stop();
+  return 0;
+};
+
+const ownVersion = async (): Promise<string> => {
+  const manifest: unknown = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'));
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest
+    ? String(manifest.version)
+    : 'unknown';
+};
+
+const outboundOptions = async (config: Config): Promise<Omit<HttpClientOptions, 'plainHttpHosts'>> => ({
+  ca: await Promise.all(config.outbound.caFiles.map((file) => readFile(file, 'utf8'))),
+  allowPrivate: config.outbound.allowPrivate,
+  headers: injectHeaders,
+});
+
+type Where = {
+  readonly address: { readonly host: string; readonly port: number };
+  readonly security: ListenerSecurity;
+};
+
+const listen = async <T>(
+  settings: ListenerSettings | undefined,
+  start: (where: Where) => Promise<T>,
+): Promise<T | undefined> =>
+  settings && start({ address: hostAndPort(settings.address), security: await securityOf(settings) });
+
+const securityOf = async ({ tls }: ListenerSettings): Promise<ListenerSecurity> => {
+  if (tls === undefined) return { kind: 'plaintext' };
+  const { certFile, keyFile, clientCaFile, clientCertificate } = tls;
+  return {
+    kind: 'tls',
+    material: await readTlsFiles({ certFile, keyFile, ...(clientCaFile === undefined ? {} : { clientCaFile }) }),
+    requireClientCertificate: clientCaFile !== undefined && clientCertificate !== 'optional',
+  };
+};
+
+const addressOf = (
+  settings: ListenerSettings | undefined,
+  listener: { readonly port: number } | undefined,
+): string | undefined =>
+  settings && listener && `${settings.address.slice(0, settings.address.lastIndexOf(':'))}:${listener.port}`;
+
+/** How often keys and issuers that could not be reached are tried again in the background, milliseconds. */
+const warmEveryMs = 5_000;
+
+/** Reaches for issuers and keys in the background, so that the first caller does not wait for it. */
+const warmUp = (
+  callers: OidcCallers,
+  issuerCount: number,
+  keyring: Keyring,
+  logger: Logger,
+): { issuers(): boolean; stop(): void } => {
+  let reached = false;
+  let timer: NodeJS.Timeout | undefined;
+  const attempt = async (): Promise<void> => {
+    const owned = openContext('warm-up', warmEveryMs);
+    const [issuers, keys] = await Promise.all([callers.warm(owned.context), keyring.warm(owned.context)]);
+    owned.dispose();
+    for (const { issuer, error } of issuers) logger.warn({ issuer, err: error }, 'issuer out of reach');
+    for (const { name, error } of keys) logger.warn({ key: name, err: error }, 'key out of reach');
+    reached ||= issuers.length < issuerCount;
+    if (!reached || keys.length > 0) timer = setTimeout(start, warmEveryMs).unref();
+  };
+  const start = (): void => {
+    attempt().catch((error: unknown) => logger.error({ err: toCountersignError(error) }, 'warm-up failed'));
+  };
+  start();
+  return { issuers: () => reached, stop: () => clearTimeout(timer) };
+};

@@ -1,0 +1,63 @@
+import type { Caller } from '../model/caller.ts';
+import type { AttestCommand } from '../model/command.ts';
+import type { Context } from '../model/context.ts';
+import type { Question } from '../model/decision.ts';
+import type { SignResult } from '../model/result.ts';
+import { buildStatement } from '../formats/statement.ts';
+import { checkPredicate, predicateType } from '../predicates/predicates.ts';
+import type { SigningPorts } from './ports.ts';
+import { signAndStore } from './sign-and-store.ts';
+import { questionSubject, storageRepository, type Target, targetOf } from './target.ts';
+
+/** What policy is asked for an Attest; the short name of a predicate type is its URI here. */
+export const attestQuestion = (
+  command: Omit<AttestCommand, 'predicate'>,
+  target: Target,
+  caller: Caller,
+): Question => ({
+  caller,
+  verb: 'attest',
+  key: command.key,
+  subject: questionSubject(target),
+  storageRepository: storageRepository(command.storage),
+  predicateType: predicateType(command.predicateType).uri,
+  formats: command.formats,
+  annotations: command.annotations,
+});
+
+/**
+ * Makes an in-toto statement of a predicate about an image or a blob, signs it in every format asked for and stores the
+ * results. Errors: as `SigningService.Attest` in the proto says. Safe to call concurrently.
+ */
+export const attest = async (
+  command: AttestCommand,
+  caller: Caller,
+  context: Context,
+  ports: SigningPorts,
+): Promise<SignResult> => {
+  const target = targetOf(command.subject);
+  const question = attestQuestion(command, target, caller);
+  return signAndStore({
+    question,
+    key: command.key,
+    target,
+    storage: command.storage,
+    prepare: () => {
+      const { uri, predicate } = checkPredicate(command.predicateType, command.predicate, ports.now());
+      return (digest, record) => ({
+        kind: 'statement',
+        predicateType: uri,
+        digest,
+        statement: buildStatement({
+          // What cosign writes for attestations; its readers take either version.
+          version: 'v0.1',
+          predicateType: uri,
+          predicate,
+          subjects: [{ name: target.name, digest, annotations: record }],
+        }),
+      });
+    },
+    context,
+    ports,
+  });
+};

@@ -1,0 +1,80 @@
+import type { Counter, Histogram, Meter } from '@opentelemetry/api';
+import type { ErrorCode } from '../model/error.ts';
+
+/** The parts into which the time of a request is split. */
+export type Leg = 'queue' | 'policy' | 'key' | 'registry';
+
+export type RequestMeasurement = {
+  readonly transport: 'grpc' | 'rest';
+  /** A method of our own contract, or `unknown`; never text that a caller chose. */
+  readonly method: string;
+  readonly code: ErrorCode | 'ok';
+  readonly seconds: number;
+};
+
+type Instruments = {
+  readonly requests: Histogram;
+  readonly legs: Histogram;
+  readonly decisions: Counter;
+  readonly keyErrors: Counter;
+  readonly registryErrors: Counter;
+};
+
+/** Upper bounds in seconds: signing with a local key takes under a millisecond, a deadline is tens of seconds. */
+const buckets = {
+  advice: {
+    explicitBucketBoundaries: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+  },
+};
+
+let instruments: Instruments | undefined;
+
+/**
+ * Called by `start.ts`; before that, and after `undefined`, every `record` function returns at once.
+ * The names are those that Prometheus shows, except that its exporter adds `_total` to counters; it adds no units.
+ */
+export const setMeter = (meter: Meter | undefined): void => {
+  instruments = meter && {
+    requests: meter.createHistogram('countersign_request_duration_seconds', {
+      description: 'Time from the first byte of a request to its answer; its count is the number of requests.',
+      ...buckets,
+    }),
+    legs: meter.createHistogram('countersign_leg_duration_seconds', {
+      description: 'Time that one leg of a request took: queue, policy, key or registry.',
+      ...buckets,
+    }),
+    decisions: meter.createCounter('countersign_policy_decisions', {
+      description: 'Policy decisions by the rule that decided; rule is empty when none matched.',
+    }),
+    keyErrors: meter.createCounter('countersign_key_errors', { description: 'Failed uses of a configured key.' }),
+    registryErrors: meter.createCounter('countersign_registry_errors', { description: 'Failed registry operations.' }),
+  };
+};
+
+/** One finished request; `seconds` is its whole duration. */
+export const recordRequest = ({ transport, method, code, seconds }: RequestMeasurement): void =>
+  instruments?.requests.record(seconds, { transport, method, code });
+
+/** The time of one leg, in seconds. */
+export const recordLeg = (leg: Leg, seconds: number): void => instruments?.legs.record(seconds, { leg });
+
+/** Runs one leg and records its time, whether it succeeds or not. */
+export const timeLeg = async <T>(leg: Leg, fn: () => Promise<T>): Promise<T> => {
+  if (instruments === undefined) return fn();
+  const started = performance.now();
+  try {
+    return await fn();
+  } finally {
+    recordLeg(leg, (performance.now() - started) / 1000);
+  }
+};
+
+/** One policy decision; `rule` is the name of a configured rule, undefined for the default deny. */
+export const recordDecision = (rule: string | undefined, allowed: boolean): void =>
+  instruments?.decisions.add(1, { rule: rule ?? '', decision: allowed ? 'allow' : 'deny' });
+
+/** One failed use of a key; `key` is a configured name (never one that a caller made up), `reason` an error's reason. */
+export const recordKeyError = (key: string, reason: string): void => instruments?.keyErrors.add(1, { key, reason });
+
+/** One failed registry operation; `reason` is an error's reason. */
+export const recordRegistryError = (reason: string): void => instruments?.registryErrors.add(1, { reason });

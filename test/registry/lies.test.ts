@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { pushImage } from '../../src/dev/image.ts';
+import type { ResolvedImage } from '../../src/model/subject.ts';
+import { type Rule, startFaultRegistry } from './fault-registry.ts';
+import { bundle, clientFor, isError, layer, resolve, within } from './world.ts';
+
+describe('a registry that lies', () => {
+  const lying = async (rule: Rule, run: (host: string, image: ResolvedImage) => Promise<unknown>): Promise<void> => {
+    const server = await startFaultRegistry();
+    const registry = clientFor(server.host);
+    try {
+      await pushImage(server.host, 'acme/app', 'v1');
+      const image = await resolve(registry, `${server.host}/acme/app:v1`);
+      await registry.attach(image, layer('s1'), undefined, within(5_000));
+      await registry.attach(image, bundle('b1'), undefined, within(5_000));
+      server.script(rule);
+      await run(server.host, image);
+    } finally {
+      await registry.close();
+      await server.close();
+    }
+  };
+  const wrong = `sha256:${'0'.repeat(64)}`;
+  const fresh = clientFor;
+
+  test('another digest than the one asked for', () =>
+    lying(
+      { method: 'HEAD', path: /manifests/, fault: { kind: 'headers', headers: { 'docker-content-digest': wrong } } },
+      async (host, image) => {
+        const registry = fresh(host);
+        await assert.rejects(
+          resolve(registry, `${host}/acme/app@${image.descriptor.digest}`),
+          isError('data_loss', 'DIGEST_MISMATCH'),
+        );
+        await registry.close();
+      },
+    ));
+
+  test('a tag whose digest header does not fit its body', () =>
+    lying(
+      { method: 'GET', path: /manifests/, fault: { kind: 'headers', headers: { 'docker-content-digest': wrong } } },
+      async (host, image) => {
+        const registry = fresh(host);
+        await assert.rejects(
+          registry.attachments(image, undefined, within(5_000)),
+          isError('data_loss', 'DIGEST_MISMATCH'),
+        );
+        await registry.close();
+      },
+    ));
+
+  for (const [what, path] of [
+    ['manifest', /manifests\/sha256:/],
+    ['blob', /blobs\/sha256:/],
+  ] as const) {
+    test(`another ${what} than the one asked for`, () =>
+      lying({ method: 'GET', path, fault: { kind: 'body', body: '{}' } }, async (host, image) => {
+        const registry = fresh(host);
+        await assert.rejects(
+          registry.attachments(image, undefined, within(5_000)),
+          isError('data_loss', 'DIGEST_MISMATCH'),
+        );
+        await registry.close();
+      }));
+  }
+
+  test('a manifest that was stored as something else', () =>
+    lying(
+      { method: 'PUT', path: /manifests/, fault: { kind: 'headers', headers: { 'docker-content-digest': wrong } } },
+      async (host, image) => {
+        const registry = fresh(host);
+        await assert.rejects(
+          registry.attach(image, bundle('b2'), undefined, within(5_000)),
+          isError('data_loss', 'DIGEST_MISMATCH'),
+        );
+        await registry.close();
+      },
+    ));
+
+  test('no digest header on HEAD: the digest is taken from the bytes', () =>
+    lying(
+      {
+        method: 'HEAD',
+        path: /manifests/,
+        fault: { kind: 'headers', headers: { 'docker-content-digest': undefined } },
+      },
+      async (host, image) => {
+        const registry = fresh(host);
+        assert.deepEqual((await resolve(registry, `${host}/acme/app:v1`)).descriptor, image.descriptor);
+        await registry.close();
+      },
+    ));
+
+  for (const [what, path] of [
+    ['manifests', /manifests\/sha256-/],
+    ['referrers', /referrers/],
+    ['blobs', /blobs\/sha256:/],
+  ] as const) {
+    test(`endless ${what}`, () =>
+      lying({ method: 'GET', path, fault: { kind: 'flood', bytes: 200_000_000 } }, async (host, image) => {
+        const registry = fresh(host);
+        await assert.rejects(
+          registry.attachments(image, undefined, within(5_000)),
+          isError('unavailable', 'RESPONSE_TOO_LARGE'),
+        );
+        await registry.close();
+      }));
+  }
+
+  test('OCI-Subject without a referrers API: the fallback tag is written', async () => {
+    const server = await startFaultRegistry({ referrers: true });
+    const registry = fresh(server.host);
+    await pushImage(server.host, 'acme/app', 'v1');
+    const image = await resolve(registry, `${server.host}/acme/app:v1`);
+    server.script({ path: /referrers/, fault: { kind: 'answer', status: 404 } });
+    const stored = await registry.attach(image, bundle('b1'), undefined, within(5_000));
+    assert.equal(stored.by, 'fallback-tag');
+    assert.equal((await registry.attachments(image, undefined, within(5_000))).length, 1);
+    await registry.close();
+    await server.close();
+  });
+
+  test('a referrers API without OCI-Subject: no fallback tag', async () => {
+    const server = await startFaultRegistry({ referrers: true });
+    const registry = fresh(server.host);
+    await pushImage(server.host, 'acme/app', 'v1');
+    const image = await resolve(registry, `${server.host}/acme/app:v1`);
+    server.script({
+      method: 'PUT',
+      path: /manifests/,
+      fault: { kind: 'headers', headers: { 'oci-subject': undefined } },
+    });
+    for (const name of ['b1', 'b2']) {
+      assert.equal((await registry.attach(image, bundle(name), undefined, within(5_000))).by, 'referrer');
+    }
+    await registry.close();
+    await server.close();
+  });
+
+  test('referrers of another image, other artifacts and mislabelled bundles', async () => {
+    const server = await startFaultRegistry();
+    const registry = fresh(server.host);
+    await pushImage(server.host, 'acme/app', 'v1');
+    const image = await resolve(registry, `${server.host}/acme/app:v1`);
+    const { digest } = await registry.attach(image, bundle('b1'), undefined, within(5_000));
+    const other = { ...image, descriptor: { ...image.descriptor, digest: `sha256:${'1'.repeat(64)}` as const } };
+    const foreign = await registry.attach(other, bundle('b2'), undefined, within(5_000));
+    const entry = { mediaType: 'application/vnd.oci.image.manifest.v1+json', size: 10 };
+    const manifests = [
+      { ...entry, digest, artifactType: 'application/vnd.oci.empty.v1+json' },
+      { ...entry, digest: foreign.digest },
+      { ...entry, digest: `sha256:${'2'.repeat(64)}`, artifactType: 'application/spdx+json' },
+      { ...entry, digest: `sha256:${'3'.repeat(64)}`, artifactType: 'application/vnd.dev.sigstore.bundle.v0.3+json' },
+    ];
+    server.script({
+      path: /referrers/,
+      fault: { kind: 'body', body: JSON.stringify({ schemaVersion: 2, manifests }) },
+    });
+    const found = await registry.attachments(image, undefined, within(5_000));
+    assert.deepEqual(
+      found.map(({ storedAt }) => storedAt.digest),
+      [digest],
+    );
+    await registry.close();
+    await server.close();
+  });
+});
+
+test('a tag that alternates between two images: what is resolved is what gets the signature', async (t) => {
+  const server = await startFaultRegistry();
+  const registry = clientFor(server.host);
+  t.after(() => Promise.all([registry.close(), server.close()]));
+  const images = await Promise.all(
+    ['one', 'two'].map((content) => pushImage(server.host, 'acme/app', content, { content })),
+  );
+  const seen = new Set<string>();
+  for (let round = 0; round < 20; round++) {
+    const current = images[round % 2]?.digest ?? '';
+    server.script({
+      method: 'HEAD',
+      path: /manifests\/v1$/,
+      fault: { kind: 'answer', status: 307, headers: { location: `/v2/acme/app/manifests/${current}` } },
+    });
+    const image = await resolve(registry, `${server.host}/acme/app:v1`);
+    assert.equal(image.descriptor.digest, current);
+    seen.add(current);
+    const stored = await registry.attach(image, bundle(`b${round}`), undefined, within(5_000));
+    const manifest = await fetch(`http://${server.host}/v2/acme/app/manifests/${stored.digest}`);
+    assert.equal(((await manifest.json()) as { subject: { digest: string } }).subject.digest, current);
+  }
+  assert.equal(seen.size, 2);
+});
+
+test('a referrer with another digest algorithm does not hide the others', async (t) => {
+  const server = await startFaultRegistry();
+  const registry = clientFor(server.host);
+  t.after(() => Promise.all([registry.close(), server.close()]));
+  await pushImage(server.host, 'acme/app', 'v1');
+  const image = await resolve(registry, `${server.host}/acme/app:v1`);
+  const { digest } = await registry.attach(image, bundle('b1'), undefined, within(5_000));
+  const entry = { mediaType: 'application/vnd.oci.image.manifest.v1+json', size: 10 };
+  const manifests = [
+    { ...entry, digest: `sha512:${'a'.repeat(128)}` },
+    { ...entry, digest },
+  ];
+  server.script({ path: /referrers/, fault: { kind: 'body', body: JSON.stringify({ schemaVersion: 2, manifests }) } });
+  assert.equal((await registry.attachments(image, undefined, within(5_000))).length, 1);
+});

@@ -1,0 +1,70 @@
+// npm test: the whole suite that needs npm alone. npm run test:peers: everything; absent peers then fail.
+// Arguments besides --peers choose files: npm test -- test/audit/file.test.ts
+import { globSync } from 'node:fs';
+import { join, relative, sep } from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+if (major < 24 || (major === 24 && minor < 12)) {
+  console.error(`The tests need Node.js 24.12 or newer, this is ${process.versions.node}: run them with npm test.`);
+  process.exit(1);
+}
+const root = join(import.meta.dirname, '..');
+process.chdir(root);
+
+const withPeers = process.argv.includes('--peers');
+const chosen = process.argv.slice(2).filter((argument) => argument !== '--peers');
+
+/** Tests in these folders need programs of others, or minutes. */
+const peerFolders = ['peers', 'e2e-peers', 'bench'].map((folder) => join('test', folder) + sep);
+const all = globSync('test/**/*.test.ts').sort();
+const files =
+  chosen.length > 0
+    ? chosen
+    : all.filter((file) => withPeers || !peerFolders.some((folder) => file.startsWith(folder)));
+
+// For the processes of the test files: types are stripped once, not in each; absent peers are failures.
+process.env['NODE_COMPILE_CACHE'] ??= join(root, 'node_modules', '.cache', 'node');
+if (withPeers) process.env['REQUIRE_PEERS'] = '1';
+
+const minute = 60_000;
+const testTimeoutMs = withPeers ? 10 * minute : minute;
+const fileTimeoutMs = withPeers ? 20 * minute : 2 * minute;
+
+/** A file whose tests are over but that something keeps running would never end: it is named, and all is ended. */
+const hung = new AbortController();
+const timers = new Map<string, NodeJS.Timeout>();
+const stopWatching = (name: string): void => {
+  clearTimeout(timers.get(name));
+  timers.delete(name);
+};
+const watch = (name: string): void => {
+  const timer = setTimeout(() => {
+    console.error(
+      `\n${name} did not end within ${fileTimeoutMs / minute} minutes: a test hangs or leaves something open.`,
+    );
+    process.exitCode = 1;
+    hung.abort();
+  }, fileTimeoutMs);
+  timers.set(name, timer.unref());
+};
+
+const tests = run({ files, concurrency: 2, timeout: testTimeoutMs, signal: hung.signal });
+tests.on('test:dequeue', ({ name, nesting }) => nesting === 0 && files.includes(relative(root, name)) && watch(name));
+tests.on('test:complete', ({ name }) => stopWatching(name));
+tests.on('test:summary', ({ success }) => {
+  if (!success) process.exitCode = 1;
+});
+for await (const text of tests.compose(new spec())) process.stdout.write(text);
+
+if (!withPeers && chosen.length === 0) {
+  const { absentPeers } = await import('./peers/peer.ts');
+  const absent = absentPeers();
+  console.log('\nNot run here: the tests with programs of others (npm run test:peers).');
+  if (absent.length > 0) {
+    const width = Math.max(...absent.map(({ name }) => name.length));
+    console.log('Absent from this machine, so not checked there either (test/peers/install brings them):');
+    for (const { name, judges } of absent) console.log(`  ${name.padEnd(width)}  ${judges}`);
+  }
+}

@@ -1,0 +1,18 @@
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+/** The folder of third-party vectors: `VECTORS`, or `../shared/vectors` beside the repository. */
+export const vectorsRoot = resolve(
+  process.env['VECTORS'] ?? join(import.meta.dirname, '..', '..', 'shared', 'vectors'),
+);
+
+export const vectorsPresent = existsSync(vectorsRoot);
+
+/** A path below the vectors; throws, naming the folder, when it is absent. */
+export const vectorsPath = (...parts: readonly string[]): string => {
+  const path = join(vectorsRoot, ...parts);
+  if (!existsSync(path)) {
+    throw new Error(`third-party vectors are absent: ${path}; set VECTORS to the folder that holds them`);
+  }
+  return path;
+};
