@@ -11,6 +11,8 @@ COPY package.json package-lock.json .npmrc ./
 # No install scripts run; the Node of the runtime image is used, so the optional platform packages stay out.
 RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund && rm -f .npmrc package-lock.json
 COPY src ./src
+# Whatever the umask of the clone was, the user of the result can read it.
+RUN chmod -R a+rX package.json src
 
 FROM ${RUNTIME_IMAGE}
 WORKDIR /app

@@ -4,7 +4,7 @@ import { toCountersignError } from './model/error.ts';
 import type { Registry } from './registry/port.ts';
 import type { KeysByName } from './signing/ports.ts';
 import { recordDecision, recordKeyError, recordRegistryError, timeLeg, recordLeg } from './telemetry/metrics.ts';
-import { withSpan } from './telemetry/spans.ts';
+import { withSpan, withSyncSpan } from './telemetry/spans.ts';
 
 /*
  * The ports as the use cases get them, each with its span, its share of the request's time and its error counter. Kept in
@@ -48,16 +48,19 @@ export const observeRegistry = (registry: Registry): Registry => {
   };
 };
 
-/** Leg `policy` and decisions by rule. A decision takes microseconds, so it has no span of its own but an event's worth of attributes. */
+/** Span `policy.decide`, leg `policy`, decisions by rule. */
 export const observeDecide =
   (decide: (question: Question) => Decision): ((question: Question) => Decision) =>
-  (question) => {
-    const start = performance.now();
-    const decision = decide(question);
-    recordLeg('policy', (performance.now() - start) / 1000);
-    recordDecision(decision.rule, decision.allowed);
-    return decision;
-  };
+  (question) =>
+    withSyncSpan('policy.decide', { 'countersign.verb': question.verb }, (span) => {
+      const start = performance.now();
+      const decision = decide(question);
+      recordLeg('policy', (performance.now() - start) / 1000);
+      recordDecision(decision.rule, decision.allowed);
+      span.setAttribute('countersign.rule', decision.rule ?? '');
+      span.setAttribute('countersign.allowed', decision.allowed);
+      return decision;
+    });
 
 /** Span `audit.write`. */
 export const observeAudit = (audit: AuditSink): AuditSink => ({

@@ -69,7 +69,9 @@ export const startService = async (
   const registry = createRegistry({ http, credentials, plainHttpHosts, tries });
   const issuerHttp = createHttpClient({ ...outbound, plainHttpHosts: plainTextHosts(config.callers) });
   const callers = createOidcCallers(config.callers, { http: issuerHttp });
-  const keyring = openKeyring(config.keys);
+  const keyring = openKeyring(config.keys, {
+    createHttp: (settings) => createHttpClient({ ...settings, headers: injectHeaders }),
+  });
   const service = createService({
     callers: [callers],
     keyNames: keyring.names,

@@ -17,7 +17,7 @@ const withPeers = process.argv.includes('--peers');
 const chosen = process.argv.slice(2).filter((argument) => argument !== '--peers');
 
 /** Tests in these folders need programs of others, or minutes. */
-const peerFolders = ['peers', 'e2e-peers', 'bench'].map((folder) => join('test', folder) + sep);
+const peerFolders = ['peers', 'e2e-peers', 'containers', 'bench'].map((folder) => join('test', folder) + sep);
 const all = globSync('test/**/*.test.ts').sort();
 const files =
   chosen.length > 0
@@ -57,6 +57,10 @@ tests.on('test:summary', ({ success }) => {
   if (!success) process.exitCode = 1;
 });
 for await (const text of tests.compose(new spec())) process.stdout.write(text);
+if (hung.signal.aborted) {
+  console.error(`\nAll was ended because ${hung.signal.reason} did not end within ${fileTimeoutMs / minute} minutes:`);
+  console.error('a test of it hangs, or leaves open what keeps the process running.');
+}
 
 if (!withPeers && chosen.length === 0) {
   const { absentPeers } = await import('./peers/peer.ts');

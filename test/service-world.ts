@@ -5,7 +5,7 @@ import { Client } from 'undici';
 import { type Config, configSchema } from '../src/config/schema.ts';
 import { githubClaims, type Issuer, startIssuer } from '../src/dev/issuer.ts';
 import { type RunningService, startService } from '../src/serve.ts';
-import { createLogger } from '../src/telemetry/log.ts';
+import { createLogger, type Logger } from '../src/telemetry/log.ts';
 
 /** One output of Sign or Attest, as REST writes it: bytes are base64. */
 export type Output = {
@@ -79,9 +79,11 @@ const policyFor = (issuer: string, keys: readonly string[]): string =>
  * `settings`: more of the configuration.
  */
 export const startServiceWorld = async (options: {
-  readonly keys: readonly (object & { readonly name: string })[];
+  readonly keys: readonly { readonly name: string; readonly kind: string; readonly [setting: string]: unknown }[];
   readonly plainHttpHosts: readonly string[];
   readonly settings?: object;
+  /** Default: silence. */
+  readonly logger?: Logger;
 }): Promise<ServiceWorld> => {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-test-'));
   const issuer = await startIssuer({ audience: 'countersign.test' });
@@ -99,7 +101,8 @@ export const startServiceWorld = async (options: {
     audit: { kind: 'file', file: auditFile },
     ...options.settings,
   });
-  const service = await startService(config, createLogger({ level: 'silent', format: 'json' })).catch(async (error) => {
+  const logger = options.logger ?? createLogger({ level: 'silent', format: 'json' });
+  const service = await startService(config, logger).catch(async (error) => {
     await issuer.close();
     throw error;
   });

@@ -82,11 +82,17 @@ const work = async <Written>(
   }
 };
 
+/** How long a request that has ended may take to say what it leaves behind, such as one of two signatures: milliseconds. */
+const reportMs = 100;
+
 /** Ends with the context even when some leg does not heed its signal; the place in the queue stays taken until it does. */
 const withinContext = <T>(working: Promise<T>, { signal }: Context): Promise<T> =>
   new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-    working.then(resolve, (error) => reject(signal.aborted ? signal.reason : error));
+    signal.addEventListener('abort', () => setTimeout(() => reject(signal.reason), reportMs), { once: true });
+    working.then(resolve, (error) => {
+      const told = error instanceof CountersignError && error.code === signal.reason?.code;
+      reject(signal.aborted && !told ? signal.reason : error);
+    });
   });
 
 const ownFaults: ReadonlySet<ErrorCode> = new Set(['internal', 'data_loss']);

@@ -78,6 +78,6 @@ export const auditUnavailable = (cause: unknown): CountersignError =>
   new CountersignError(
     'unavailable',
     'AUDIT_UNAVAILABLE',
-    'The audit record cannot be written, so nothing is signed. Try again later.',
+    'The audit record cannot be written, and without it no key is used. Try again later.',
     { retryAfterMs: 5_000, cause },
   );

@@ -126,7 +126,7 @@ const toPlain = (node: unknown, depth: number, refuse: Refuse): unknown => {
     } else if (key.value === '<<') {
       refuse(at, 'a merge key (<<) is not allowed', 'write the values out');
     } else if (key.value === '__proto__') {
-      refuse(at, 'the key __proto__ is not allowed', 'remove it');
+      refuse(at, 'the key "__proto__" is not allowed', 'remove it');
     } else if (key.value in plain) {
       refuse(at, `the key ${key.value} is here twice`, 'remove one');
     } else {

@@ -7,7 +7,7 @@ import { protects } from './common-settings.ts';
 import { createLeases } from './leases.ts';
 import type { Key, KeyDescription, ProtectionLevel } from './port.ts';
 import { type KeySettings, openKey } from './settings.ts';
-import { verifySignature } from './verify-signature.ts';
+import { verifySignatureInBackground } from './verify-signature.ts';
 import { waitFor } from './wait.ts';
 
 /** A signature and the exact version that made it; verified. */
@@ -43,7 +43,13 @@ const failedOpenMs = 5_000;
 /** After these the pinned version no longer signs: the key is opened anew, and the newest version found. */
 const staleReasons = new Set(['KEY_VERSION_DISABLED', 'KEY_VERSION_MISMATCH', 'KEY_NOT_FOUND', 'KEY_DISABLED']);
 
-type Slot = { get(context: Context): Promise<Key>; forget(key: Key): void; close(): Promise<void> };
+type Slot = {
+  get(context: Context): Promise<Key>;
+  /** Runs work with the key: one that is forgotten meanwhile is closed after the last of it, not under it. */
+  using<T>(context: Context, work: (key: Key) => Promise<T>): Promise<T>;
+  forget(key: Key): void;
+  close(): Promise<void>;
+};
 
 const assertProtection = (opener: KeyOpener, { protectionLevel, backend }: KeyDescription): void => {
   const required = opener.requireProtection;
@@ -78,6 +84,13 @@ const createSlot = (opener: KeyOpener): Slot => {
   let settled: Key | undefined;
   let failedUntil = 0;
   let closed = false;
+  const uses = new Map<Key, number>();
+  const forgotten = new Set<Key>();
+
+  const closeUnused = (key: Key): void => {
+    if (uses.has(key) || !forgotten.delete(key)) return;
+    void key.close().catch(() => undefined);
+  };
 
   const open = (): Promise<Key> => {
     const opening = openOne(opener).then(
@@ -94,19 +107,36 @@ const createSlot = (opener: KeyOpener): Slot => {
     return opening;
   };
 
+  const get = async (context: Context): Promise<Key> => {
+    if (settled !== undefined) return settled;
+    if (closed) throw new CountersignError('unavailable', 'SHUTTING_DOWN', 'The service is shutting down.');
+    const expired = failedUntil !== 0 && performance.now() >= failedUntil;
+    if (expired) failedUntil = 0;
+    return waitFor(opened === undefined || expired ? open() : opened, context);
+  };
+
   return {
-    get: async (context) => {
-      if (settled !== undefined) return settled;
-      if (closed) throw new CountersignError('unavailable', 'SHUTTING_DOWN', 'The service is shutting down.');
-      const expired = failedUntil !== 0 && performance.now() >= failedUntil;
-      if (expired) failedUntil = 0;
-      return waitFor(opened === undefined || expired ? open() : opened, context);
+    get,
+    using: async (context, work) => {
+      let key = await get(context);
+      // It may have been forgotten, and closed, since it was found.
+      while (key !== settled) key = await get(context);
+      uses.set(key, (uses.get(key) ?? 0) + 1);
+      try {
+        return await work(key);
+      } finally {
+        const left = (uses.get(key) ?? 1) - 1;
+        if (left > 0) uses.set(key, left);
+        else uses.delete(key);
+        closeUnused(key);
+      }
     },
     forget: (key) => {
       if (settled !== key) return;
       settled = undefined;
       opened = undefined;
-      void key.close().catch(() => undefined);
+      forgotten.add(key);
+      closeUnused(key);
     },
     close: async () => {
       closed = true;
@@ -133,16 +163,15 @@ export const createKeyring = (openers: readonly KeyOpener[]): Keyring => {
   const sign = async (name: string, toSign: ToSign, context: Context): Promise<Signed> => {
     assertLive(context);
     const slot = slotOf(name);
-    const key = await slot.get(context);
-    const version = key.description.signing;
-    let signature: Uint8Array;
-    try {
-      signature = await key.sign(toSign, context);
-    } catch (caught) {
-      if (caught instanceof CountersignError && staleReasons.has(caught.reason)) slot.forget(key);
-      throw caught;
-    }
-    if (verifySignature(version, toSign, signature)) return { signature, version };
+    const { version, signature } = await slot.using(context, async (key) => {
+      try {
+        return { version: key.description.signing, signature: await key.sign(toSign, context) };
+      } catch (caught) {
+        if (caught instanceof CountersignError && staleReasons.has(caught.reason)) slot.forget(key);
+        throw caught;
+      }
+    });
+    if (await verifySignatureInBackground(version, toSign, signature)) return { signature, version };
     throw new CountersignError(
       'data_loss',
       'BAD_SIGNATURE',

@@ -115,7 +115,8 @@ export const createVaultSession = (client: VaultClient, login: VaultLogin): Vaul
   const replace = async (refused: Held, context: Context): Promise<Held | undefined> => {
     if (held !== undefined && held.token !== refused.token) return held;
     if (login.method === 'token' && login.tokenFile === undefined) return undefined;
-    if (pending === undefined) {
+    // A login that failed says why, and is tried again; the interval bounds those that succeed and still do not help.
+    if (pending === undefined && failed === undefined) {
       if (performance.now() - forcedAt < forcedLoginIntervalMs) return undefined;
       forcedAt = performance.now();
     }

@@ -1,4 +1,4 @@
-import { constants, type KeyObject, publicDecrypt, verify } from 'node:crypto';
+import { constants, type KeyObject, publicDecrypt, type VerifyKeyObjectInput, verify } from 'node:crypto';
 import { p256 } from '@noble/curves/nist.js';
 import { ecdsaDerToRaw } from '../codec/ecdsa.ts';
 import { readSpki } from '../codec/spki.ts';
@@ -34,24 +34,17 @@ const keyObjectOf = (spki: Uint8Array): KeyObject => {
   return key;
 };
 
-const verifyMessage = (algorithm: Algorithm, key: KeyObject, message: Uint8Array, signature: Uint8Array): boolean => {
-  switch (algorithm.type) {
-    case 'ec':
-      // OpenSSL reads r and s more loosely than DER allows, so the strict reader goes first.
-      return ecdsaDerToRaw(signature, algorithm.curve) !== undefined && verify(algorithm.hash, message, key, signature);
-    case 'rsa':
-      return verify(
-        algorithm.hash,
-        message,
-        algorithm.padding === 'pss'
-          ? { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
-          : { key, padding: constants.RSA_PKCS1_PADDING },
-        signature,
-      );
-    case 'ed25519':
-      return verify(null, message, key, signature);
-  }
+/** What node:crypto's `verify` wants for a message, besides message and signature. */
+const verifyInput = (algorithm: Algorithm, key: KeyObject): VerifyKeyObjectInput => {
+  if (algorithm.type !== 'rsa') return { key };
+  return algorithm.padding === 'pss'
+    ? { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
+    : { key, padding: constants.RSA_PKCS1_PADDING };
 };
+
+/** OpenSSL reads r and s more loosely than DER allows, so the strict reader goes first. */
+const wellFormed = (algorithm: Algorithm, signature: Uint8Array): boolean =>
+  algorithm.type !== 'ec' || ecdsaDerToRaw(signature, algorithm.curve) !== undefined;
 
 /** node:crypto has no verification over a digest: RSA is opened and compared, ECDSA computed by @noble/curves (ms, not us). */
 const verifyRsaDigest = (
@@ -90,8 +83,36 @@ export const verifySignature = (version: VerifyingKey, toSign: ToSign, signature
   const algorithm = algorithms[version.algorithm];
   const key = 'keyObject' in version ? version.keyObject : keyObjectOf(version.spki);
   if (key.asymmetricKeyType !== algorithm.type) return false;
-  if (toSign.kind === 'message') return verifyMessage(algorithm, key, toSign.message, signature);
+  if (toSign.kind === 'message') {
+    return (
+      wellFormed(algorithm, signature) &&
+      verify(algorithm.hash ?? null, toSign.message, verifyInput(algorithm, key), signature)
+    );
+  }
   if (toSign.digest.length !== 32) return false;
   if (algorithm.type === 'rsa') return verifyRsaDigest(algorithm, key, toSign.digest, signature);
   return algorithm.type === 'ec' && verifyEcDigest(algorithm, key, toSign.digest, signature);
+};
+
+/**
+ * As `verifySignature`, but for a message the computation runs on a thread of the pool, so that other requests go on: a
+ * verification takes longer than all the rest of a signature by a local P-256 key.
+ */
+export const verifySignatureInBackground = async (
+  version: VerifyingKey,
+  toSign: ToSign,
+  signature: Uint8Array,
+): Promise<boolean> => {
+  const algorithm = algorithms[version.algorithm];
+  const key = 'keyObject' in version ? version.keyObject : keyObjectOf(version.spki);
+  if (toSign.kind !== 'message' || key.asymmetricKeyType !== algorithm.type) {
+    return verifySignature(version, toSign, signature);
+  }
+  if (!wellFormed(algorithm, signature)) return false;
+  const input = verifyInput(algorithm, key);
+  return new Promise((resolve, reject) => {
+    verify(algorithm.hash ?? null, toSign.message, input, signature, (error, good) =>
+      error === null ? resolve(good) : reject(error),
+    );
+  });
 };

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Question } from '../model/decision.ts';
-import { denialText } from './authorize.ts';
 import { decide } from './decide.ts';
+import { denialText } from './denied.ts';
 import type { Known } from './known.ts';
 import { loadPolicy } from './load.ts';
 import { type Mistake, pathText, policyInvalid } from './mistake.ts';

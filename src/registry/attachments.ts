@@ -5,6 +5,7 @@ import type { Attached, StoredAt } from '../model/signature.ts';
 import { repositoryName, type ResolvedImage } from '../model/subject.ts';
 import { fallbackTag, signatureTag } from './attach.ts';
 import type { Blobs } from './blobs.ts';
+import { createCache } from './cache.ts';
 import { unusable } from './errors.ts';
 import { type ManifestDescriptor, parseImageManifest, parseIndex } from './manifest.ts';
 import type { Manifests } from './manifests.ts';
@@ -18,6 +19,8 @@ import type { Transport } from './transport.ts';
 export type ReadAttachments = (image: ResolvedImage, target: Target, context: Context) => Promise<readonly Attached[]>;
 
 const parallel = 8;
+/** How long a registry is taken to have the referrers API once it answered it. */
+const capabilityMs = 10 * 60_000;
 /** Most bytes of all signatures of one image together. */
 const maxTotalBytes = 64 * 1024 * 1024;
 const layerTypes = new Set([
@@ -37,6 +40,7 @@ type Found = {
  * are left out. A signature that is listed and cannot be read is an error, never an omission.
  */
 export const createReadAttachments = (transport: Transport, blobs: Blobs, manifests: Manifests): ReadAttachments => {
+  const hasApi = createCache<true>(1_000);
   const layers = async (image: ResolvedImage, suffix: 'sig' | 'att', target: Target, context: Context) => {
     const tag = signatureTag(image.descriptor.digest, suffix);
     const stored = await manifests.get(target, tag, context);
@@ -74,16 +78,22 @@ export const createReadAttachments = (transport: Transport, blobs: Blobs, manife
     target: Target,
     context: Context,
   ): Promise<readonly (Found | undefined)[]> => {
-    const [listed, tagged] = await Promise.all([
+    // A registry with the referrers API lists there what its tag would (distribution-spec "Listing Referrers"), and cosign
+    // reads no further either. Of one not known to have it, the tag is asked for at once, to save a round trip.
+    const mayLackApi = hasApi.get(target.registry) !== true;
+    const [listed, early] = await Promise.all([
       listReferrers(transport, target, image.descriptor.digest, context),
-      manifests.get(target, fallbackTag(image.descriptor.digest), context),
+      mayLackApi ? manifests.get(target, fallbackTag(image.descriptor.digest), context) : undefined,
     ]);
+    if (listed !== undefined) hasApi.set(target.registry, true, capabilityMs);
+    const tagged =
+      listed === undefined && !mayLackApi
+        ? await manifests.get(target, fallbackTag(image.descriptor.digest), context)
+        : early;
     const fromApi = (listed ?? []).map((entry) => ({ entry, by: 'referrer' as const }));
-    const known = new Set(fromApi.map(({ entry }) => entry.digest));
-    const index = tagged?.mediaType === ociIndex ? (parseIndex(tagged, target).manifests ?? []) : [];
-    const fromTag = index
-      .filter((entry) => !known.has(entry.digest))
-      .map((entry) => ({ entry, by: 'fallback-tag' as const }));
+    const index =
+      listed === undefined && tagged?.mediaType === ociIndex ? (parseIndex(tagged, target).manifests ?? []) : [];
+    const fromTag = index.map((entry) => ({ entry, by: 'fallback-tag' as const }));
     const all = [...fromApi, ...fromTag];
     if (all.length > maxReferrers) throw tooMany(target, image.descriptor.digest);
     const candidates = all.filter(({ entry }) => mayBeBundle(entry));

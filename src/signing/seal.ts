@@ -29,7 +29,7 @@ export const sealOne = async (
     );
   }
   const sealed = format.seal(signable, toSign, signature, version, now);
-  const fault = verifySealed(sealed, signable, version);
+  const fault = verifySealed(sealed, signable, version, toSign, signature);
   if (fault !== undefined) {
     throw new CountersignError(
       'internal',

@@ -124,10 +124,12 @@ const reportFailure = async (
     output.stored === undefined ? [] : [`${output.stored.repository}@${output.stored.digest}`],
   );
   if (stored.length === 0) return error;
+  // The registry may have told of one more: stored, but not listed.
+  const unlisted = error.metadata.stored === undefined ? [] : [error.metadata.stored];
   return new CountersignError(error.code, error.reason, `${error.message} Already stored: ${stored.join(', ')}.`, {
     violations: error.violations,
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-    metadata: { ...error.metadata, stored: stored.join(',') },
+    metadata: { ...error.metadata, stored: [...stored, ...unlisted].join(',') },
     cause: error.cause ?? error,
   });
 };

@@ -1,9 +1,18 @@
-import type { KeyVersion, Sealed, Signable } from '../model/signature.ts';
+import type { KeyVersion, Sealed, Signable, ToSign } from '../model/signature.ts';
 import { sealedCandidate } from '../verification/question.ts';
 import { verifyCandidate } from '../verification/verify.ts';
 
-/** Verifies what was just sealed exactly as a caller of Verify would; answers what is wrong with it, or undefined. */
-export const verifySealed = (sealed: Sealed, signable: Signable, version: KeyVersion): string | undefined => {
+/**
+ * Verifies what was just sealed by the steps of Verify; answers what is wrong with it, or undefined. The keyring has
+ * verified `signature` over `toSign`, so what must be shown is that exactly these bytes come out again.
+ */
+export const verifySealed = (
+  sealed: Sealed,
+  signable: Signable,
+  version: KeyVersion,
+  toSign: ToSign,
+  signature: Uint8Array,
+): string | undefined => {
   const verdict = verifyCandidate(
     {
       subject:
@@ -16,6 +25,7 @@ export const verifySealed = (sealed: Sealed, signable: Signable, version: KeyVer
           ? { kind: 'attestation', predicateType: signable.predicateType }
           : { kind: 'signature' },
       annotations: signable.kind === 'image' ? signable.annotations : {},
+      verified: { toSign, signature },
     },
     sealedCandidate(sealed),
   );

@@ -58,6 +58,21 @@ export const withSpan = <T>(
   });
 };
 
+/** As `withSpan`, for a step that waits for nothing. */
+export const withSyncSpan = <T>(name: string, attributes: Attributes, fn: (span: Span) => T): T => {
+  if (tracer === undefined) return fn(idle);
+  const outer = context.active();
+  const span = tracer.startSpan(name, { attributes, kind: SpanKind.INTERNAL }, outer);
+  try {
+    return context.with(trace.setSpan(outer, span), () => fn(span));
+  } catch (error) {
+    recordFailure(span, error);
+    throw error;
+  } finally {
+    span.end();
+  }
+};
+
 const recordFailure = (span: Span, error: unknown): void => {
   const known = error instanceof CountersignError;
   const reason = known ? error.reason : 'INTERNAL';

@@ -1,6 +1,6 @@
 import type { VerifyCommand } from '../model/command.ts';
 import type { Digest } from '../model/digest.ts';
-import type { Attached, KeyVersion, Sealed, StoredAt } from '../model/signature.ts';
+import type { Attached, KeyVersion, Sealed, StoredAt, ToSign } from '../model/signature.ts';
 
 /** A public key that counts, by the name that a verdict shows: the configured one, or `pem:<hint>`. */
 export type VerificationKey = Pick<KeyVersion, 'algorithm' | 'spki' | 'hint'> & { readonly name: string };
@@ -19,6 +19,8 @@ export type Question = {
   readonly expect: VerifyCommand['expect'];
   /** All of these must be in the signed content, with these values. */
   readonly annotations: Readonly<Record<string, string>>;
+  /** A signature that was verified with the one key of this question already: equal bytes are not computed again. */
+  readonly verified?: { readonly toSign: ToSign; readonly signature: Uint8Array };
 };
 
 /** Bytes that may be a signature. `mediaType` is undefined for what a caller brings: then the bytes themselves tell. */

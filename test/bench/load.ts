@@ -64,7 +64,14 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
   client.close();
   latencies.sort((a, b) => a - b);
   const at = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
-  return { calls: latencies.length, perSecond: latencies.length / seconds, errors, firstError, p50: at(0.5), p99: at(0.99) };
+  return {
+    calls: latencies.length,
+    perSecond: latencies.length / seconds,
+    errors,
+    firstError,
+    p50: at(0.5),
+    p99: at(0.99),
+  };
 };
 
 const order = process.argv[2];

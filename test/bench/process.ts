@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 
 /** A Node process of ours under measurement. */
 export type Measured = {
@@ -9,12 +9,13 @@ export type Measured = {
   cpuSeconds(): number;
   /** Resident memory, MiB. */
   residentMiB(): number;
-  /** The JSON that the process printed in its first line. */
-  readonly hello: Record<string, unknown>;
+  ended(): boolean;
+  /** The first line that it prints on standard output. */
+  firstLine(): Promise<string>;
   stop(): Promise<void>;
 };
 
-/** `/proc/PID/stat` fields 14 and 15 are user and system time in ticks of 1/100 s. */
+/** Fields 14 and 15 of `/proc/PID/stat`: user and system time in ticks of 1/100 s. */
 const cpuSecondsOf = (pid: number): number => {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -26,23 +27,21 @@ const residentMiBOf = (pid: number): number => {
   return Number(line?.[1] ?? 0) / 1024;
 };
 
-/** Starts `node <args>` and waits for the first line of its standard output, which must be JSON. */
-export const startMeasured = async (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Measured> => {
-  const child = spawn(process.execPath, args, {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const hello = JSON.parse(await firstLine(child)) as Record<string, unknown>;
+/** Starts `node <args>`; what it says on standard error goes to ours. */
+export const startMeasured = (args: readonly string[]): Measured => {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const pid = child.pid ?? 0;
   return {
     pid,
-    hello,
     cpuSeconds: () => cpuSecondsOf(pid),
     residentMiB: () => residentMiBOf(pid),
+    ended: () => child.exitCode !== null || child.signalCode !== null,
+    firstLine: () => firstLine(child),
     stop: async () => {
       if (child.exitCode !== null) return;
+      const exit = once(child, 'exit');
       child.kill('SIGTERM');
-      await once(child, 'exit');
+      await exit;
     },
   };
 };

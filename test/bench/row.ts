@@ -45,7 +45,12 @@ export const formatRows = (rows: readonly Row[]): string => {
     ]),
   ];
   const widths = cells[0]?.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0))) ?? [];
-  const lines = cells.map((line) => line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+  const lines = cells.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
   const notes = rows.filter((row) => row.note !== '').map((row) => `  ${row.name}: ${row.note}`);
   return [...lines, '', ...notes].join('\n');
 };

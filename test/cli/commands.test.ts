@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -103,6 +103,7 @@ const service = await startFakeService(
 after(() => service.stop());
 
 const folder = await mkdtemp(join(tmpdir(), 'countersign-cli-'));
+after(() => rm(folder, { recursive: true }));
 const write = async (name: string, content: string | Uint8Array): Promise<string> => {
   await writeFile(join(folder, name), content);
   return join(folder, name);

@@ -93,8 +93,14 @@ const refusalError = (refusal: Refusal) => {
 
 export type FakeService = { readonly server: string; stop(): void };
 
-/** A gRPC server on a free loopback port with these methods only. */
-export const startFakeService = async (...handlers: readonly Handler[]): Promise<FakeService> => {
+/** A gRPC server on a free loopback port with these methods only, in plain text. */
+export const startFakeService = (...handlers: readonly Handler[]): Promise<FakeService> =>
+  startFakeServiceWith(ServerCredentials.createInsecure(), ...handlers);
+
+export const startFakeServiceWith = async (
+  credentials: ServerCredentials,
+  ...handlers: readonly Handler[]
+): Promise<FakeService> => {
   const server = new Server();
   const definition: ServiceDefinition = Object.fromEntries(
     handlers.map(({ path }) => [
@@ -115,9 +121,7 @@ export const startFakeService = async (...handlers: readonly Handler[]): Promise
   );
   server.addService(definition, implementation);
   const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    ),
+    server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error === null ? resolve(bound) : reject(error))),
   );
   return { server: `grpc://127.0.0.1:${port}`, stop: () => server.forceShutdown() };
 };

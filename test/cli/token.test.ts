@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,8 +24,10 @@ const sent = async (args: readonly string[], env: Readonly<Record<string, string
   return { authorization, ...result };
 };
 
-test('a token comes from the option, a file, a named variable or the environment', async () => {
-  const file = join(await mkdtemp(join(tmpdir(), 'countersign-')), 'token');
+test('a token comes from the option, a file, a named variable or the environment', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'countersign-cli-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'token');
   await writeFile(file, 'from.file.x\n');
   assert.equal((await sent(['--token', 'given.by.option'])).authorization, 'Bearer given.by.option');
   assert.equal((await sent([], { COUNTERSIGN_TOKEN: 'from.env.x' })).authorization, 'Bearer from.env.x');

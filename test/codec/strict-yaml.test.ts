@@ -27,7 +27,7 @@ const refused: [string, string, RegExp][] = [
   ['a duplicate key in a flow mapping', '{a: 1, "a": 2}', /^1:8 the key a is here twice/],
   ['a key that is a number', '1: a', /^1:1 a key that is not a plain text/],
   ['a key that is a list', '? [a]\n: 1', /a key that is not a plain text/],
-  ['__proto__', '__proto__: {a: 1}', /^1:1 the key __proto__ is not allowed/],
+  ['__proto__', '__proto__: {a: 1}', /^1:1 the key "__proto__" is not allowed/],
   ['a second document', 'a: 1\n---\nb: 2', /^2:1 there is a second document/],
   ['a YAML directive', '%YAML 1.1\n---\na: yes', /^1:1 a directive/],
   ['a TAG directive', '%TAG ! tag:example.com,2000:\n---\na: 1', /^1:1 a directive/],

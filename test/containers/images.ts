@@ -5,21 +5,17 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { peerPath, requirePeers, type PeerName } from '../peers/peer.ts';
 import { docker, imagesAreLocal } from './docker.ts';
-import { makeBuildBase, makeRuntimeBase } from './node-bases.ts';
+import { makeBuildBase, makeProgram, makeRuntimeBase } from './made-images.ts';
 
 export type ImageName = 'vault' | 'registry' | 'runtime' | 'build';
 
 type Image = { readonly publicName: string; readonly variable: string; readonly make: (tag: string) => Promise<void> };
 
-/** An image of one static program and nothing else. */
 const program =
-  (peer: PeerName, lines: readonly string[] = []) =>
+  (peer: PeerName) =>
   async (tag: string): Promise<void> => {
     requirePeers(peer);
-    const path = realpathSync(peerPath(peer) ?? peer);
-    const name = path.slice(dirname(path).length + 1);
-    const dockerfile = ['FROM scratch', `COPY ${name} /bin/${name}`, `ENTRYPOINT ["/bin/${name}"]`, ...lines];
-    await docker(['build', '--tag', tag, '--file', '-', dirname(path)], `${dockerfile.join('\n')}\n`);
+    await makeProgram(tag, realpathSync(peerPath(peer) ?? peer));
   };
 
 const images: Readonly<Record<ImageName, Image>> = {
@@ -33,7 +29,7 @@ const images: Readonly<Record<ImageName, Image>> = {
   build: {
     publicName: 'node:24-trixie-slim',
     variable: 'COUNTERSIGN_IMAGE_BUILD',
-    make: async (tag) => makeBuildBase(tag, await image('runtime')),
+    make: makeBuildBase,
   },
 };
 
@@ -57,9 +53,17 @@ const provide = async (name: ImageName, { publicName, variable, make }: Image): 
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
-/** Builds the project's own image from its Dockerfile, on these bases. */
-export const buildProject = async (tag: string): Promise<void> => {
-  const [build, runtime] = await Promise.all([image('build'), image('runtime')]);
+let project: Promise<string> | undefined;
+
+/** The project's own image, built from its Dockerfile on these bases, once; answers its name. */
+export const projectImage = (): Promise<string> => {
+  project ??= buildProject('countersign-test/countersign:local');
+  return project;
+};
+
+const buildProject = async (tag: string): Promise<string> => {
+  const [build, runtime] = [await image('build'), await image('runtime')];
   const bases = ['--build-arg', `BUILD_IMAGE=${build}`, '--build-arg', `RUNTIME_IMAGE=${runtime}`];
   await docker(['build', '--tag', tag, ...bases, '--file', join(root, 'Dockerfile'), root]);
+  return tag;
 };

@@ -98,6 +98,20 @@ export function cosignSignBlob(call: SignBlobCall): Promise<Finished> {
   return cosign(call, ['sign-blob', ...signing(call), output, call.output, call.blob]);
 }
 
+export interface AttestBlobCall extends SignBlobCall {
+  /** A short name of cosign's or a URI. */
+  readonly type: string;
+  /** Path of the predicate. */
+  readonly predicate: string;
+}
+
+/** `output` gets the bundle; with `legacy` the DSSE envelope, which cosign calls the signature. */
+export function cosignAttestBlob(call: AttestBlobCall): Promise<Finished> {
+  const output = call.legacy === true ? '--output-signature' : '--bundle';
+  const about = ['--type', call.type, '--predicate', call.predicate];
+  return cosign(call, ['attest-blob', ...signing(call), ...about, output, call.output, call.blob]);
+}
+
 export interface VerifyBlobCall extends Check {
   readonly blob: string;
   /** Path of the bundle; with `legacy`, of the base64 signature. */

@@ -1,0 +1,31 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { isolated, peerPath, type PeerName } from '../peers/peer.ts';
+import { keyPassword } from '../peers/cosign.ts';
+
+/** One whole process of cosign. */
+export type ProcessCost = { readonly cpuSeconds: number; readonly wallSeconds: number };
+
+const run = promisify(execFile);
+
+/** Runs cosign `times` times, after once for warmth, and answers the median of what a process cost, as bash's `time` counts it. */
+export const costOfCosign = async (
+  peer: PeerName,
+  args: readonly string[],
+  times: number,
+  env: Readonly<Record<string, string>> = {},
+): Promise<ProcessCost> => {
+  const program = peerPath(peer);
+  if (program === undefined) throw new Error(`${peer} is absent`);
+  const environment = isolated({ COSIGN_PASSWORD: keyPassword, ...env });
+  const costs: ProcessCost[] = [];
+  for (let round = 0; round <= times; round += 1) {
+    const script = `TIMEFORMAT='%U %S %R'; time "$0" "$@" >/dev/null 2>&1 || exit 1`;
+    const { stderr } = await run('bash', ['-c', script, program, ...args], { env: environment });
+    const [user = 0, system = 0, wall = 0] = stderr.trim().split(/\s+/).map(Number);
+    if (round > 0) costs.push({ cpuSeconds: user + system, wallSeconds: wall });
+  }
+  const median = (of: (cost: ProcessCost) => number): number =>
+    costs.map(of).toSorted((a, b) => a - b)[Math.floor(costs.length / 2)] ?? Number.NaN;
+  return { cpuSeconds: median((cost) => cost.cpuSeconds), wallSeconds: median((cost) => cost.wallSeconds) };
+};

@@ -1,0 +1,37 @@
+import { pushImage } from '../../src/dev/image.ts';
+import { startRegistry } from '../../src/dev/registry.ts';
+import { startServiceWorld } from '../service-world.ts';
+import { atMost, type Row } from './row.ts';
+
+const calls = 20;
+
+/** HTTP requests that a pushed signature costs in the steady state; counted, so one run is enough. */
+export const requestRows = async (): Promise<readonly Row[]> => {
+  const registry = await startRegistry();
+  const world = await startServiceWorld({
+    keys: [{ name: 'bench', kind: 'local', generate: 'ecdsa-p256-sha256' }],
+    plainHttpHosts: [registry.host],
+  });
+  try {
+    const { digest } = await pushImage(registry.host, 'bench/app', 'v1');
+    const request = { subject: { image: `${registry.host}/bench/app@${digest}` }, key: 'bench' };
+    await world.ok('/v1/sign', request);
+    const before = registry.requests.length;
+    for (let call = 0; call < calls; call += 1) await world.ok('/v1/sign', request);
+    const requests = (registry.requests.length - before) / calls;
+    return [
+      {
+        name: 'HTTP requests of sign and push',
+        figure: requests.toFixed(2),
+        baseline: '14 to 18 of a cosign sign process',
+        ratio: requests,
+        bar: '<= 4',
+        holds: atMost(requests, 4),
+        note: 'bundle as referrer, image by digest, after the first one',
+      },
+    ];
+  } finally {
+    await world.stop();
+    await registry.close();
+  }
+};

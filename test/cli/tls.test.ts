@@ -1,0 +1,55 @@
+import { ServerCredentials } from '@grpc/grpc-js';
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { KeyService } from '../../src/gen/countersign/v1/keys_pb.ts';
+import { selfSigned } from '../net/certificate.ts';
+import { capture } from './capture.ts';
+import { answering, startFakeServiceWith } from './fake-service.ts';
+
+const server = selfSigned();
+const client = selfSigned();
+const folder = await mkdtemp(join(tmpdir(), 'countersign-cli-'));
+const write = async (name: string, content: string): Promise<string> => {
+  await writeFile(join(folder, name), content);
+  return join(folder, name);
+};
+const pairs = [{ cert_chain: Buffer.from(server.cert), private_key: Buffer.from(server.key) }];
+const service = await startFakeServiceWith(
+  ServerCredentials.createSsl(Buffer.from(client.cert), pairs, true),
+  answering(KeyService.method.listKeys, ({ authorization }) => ({ keys: [{ name: authorization ?? 'nobody' }] })),
+);
+after(async () => {
+  service.stop();
+  await rm(folder, { recursive: true });
+});
+const address = service.server.replace('grpc://', 'grpcs://');
+const ca = await write('ca.pem', server.cert);
+const certificate = await write('client.pem', client.cert);
+const key = await write('client.key', client.key);
+const list = (...args: readonly string[]) =>
+  capture(['keys', 'list', '--server', address, '--token', 'a.b.c', '--timeout', '2s', ...args]);
+
+test('TLS with a CA of our own and a client certificate', async () => {
+  const { code, out, err } = await list('--ca-file', ca, '--client-cert', certificate, '--client-key', key);
+  assert.equal(err, '');
+  assert.equal(code, 0);
+  assert.match(out, /Bearer a\.b\.c/);
+});
+
+test('a server that no known CA vouches for, or a missing client certificate, is unavailable', async () => {
+  const unknown = await list('--client-cert', certificate, '--client-key', key);
+  assert.equal(unknown.code, 7);
+  assert.match(unknown.err, /self.signed/i);
+  assert.equal((await list('--ca-file', ca)).code, 7);
+});
+
+test('files that hold no PEM are named as the fault', async () => {
+  const garbage = await write('garbage.pem', 'garbage');
+  const { code, err } = await list('--ca-file', ca, '--client-cert', garbage, '--client-key', garbage);
+  assert.equal(code, 6);
+  assert.match(err, /CERTIFICATE_UNREADABLE/);
+  assert.equal((await list('--ca-file', join(folder, 'absent'))).code, 6);
+});
