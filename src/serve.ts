@@ -9,15 +9,14 @@ import { startRest } from './api/rest.ts';
 import type { ListenerSecurity } from './api/security.ts';
 import { warmValidation } from './api/warm.ts';
 import { openAuditSink } from './audit/sinks.ts';
-import { createOidcCallers, type OidcCallers } from './callers/oidc.ts';
+import { createOidcCallers } from './callers/oidc.ts';
 import { plainTextHosts } from './callers/settings.ts';
 import { hostAndPort, type ListenerSettings } from './config/listener-settings.ts';
 import { loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { formats } from './formats/formats.ts';
-import { type Keyring, openKeyring } from './keys/keyring.ts';
-import { openContext } from './model/context.ts';
-import { toCountersignError } from './model/error.ts';
+import { openKeyring } from './keys/keyring.ts';
+import { CountersignError } from './model/error.ts';
 import { createHttpClient, type HttpClientOptions } from './net/http.ts';
 import { readTlsFiles } from './net/tls.ts';
 import { observeAudit, observeDecide, observeKeys, observeRegistry } from './observed.ts';
@@ -29,6 +28,7 @@ import { createLogger, type Logger } from './telemetry/log.ts';
 import { lagCheck } from './telemetry/lag.ts';
 import { injectHeaders } from './telemetry/spans.ts';
 import { startTelemetry } from './telemetry/start.ts';
+import { warmUp } from './warm-up.ts';
 
 /** `host:port` of each listener that the configuration names. */
 export type Addresses = {
@@ -45,8 +45,6 @@ export type RunningService = {
   stop(): Promise<void>;
 };
 
-type Started = { readonly port: number; close(graceMs: number): Promise<void> };
-
 /**
  * Builds the service from its configuration and starts its listeners. The only place that constructs adapters.
  * Rejects with CountersignError when anything that must be there at the start is not: TLS files, policy, audit log,
@@ -56,9 +54,13 @@ export const startService = async (
   config: Config,
   logger: Logger = createLogger(config.telemetry.log),
 ): Promise<RunningService> => {
+  // Whatever was opened is closed again, last first: when the start fails, and at the end.
+  await using opened = new AsyncDisposableStack();
   const build = { version: await ownVersion() };
   const telemetry = await startTelemetry(config.telemetry, build, (problem) => logger.warn({ problem }, 'telemetry'));
+  opened.defer(() => telemetry.shutdown());
   const audit = await openAuditSink(config.audit);
+  opened.defer(() => audit.close());
   const policy = await openPolicy(config);
   const outbound = await outboundOptions(config);
   const { credentials, warnings } = await loadCredentials(config.registry);
@@ -67,11 +69,14 @@ export const startService = async (
   const { plainHttpHosts, tries } = config.registry;
   const http = createHttpClient({ ...outbound, plainHttpHosts });
   const registry = createRegistry({ http, credentials, plainHttpHosts, tries });
+  opened.defer(() => registry.close());
   const issuerHttp = createHttpClient({ ...outbound, plainHttpHosts: plainTextHosts(config.callers) });
+  opened.defer(() => issuerHttp.close());
   const callers = createOidcCallers(config.callers, { http: issuerHttp });
   const keyring = openKeyring(config.keys, {
-    createHttp: (settings) => createHttpClient({ ...settings, headers: injectHeaders }),
+    createHttp: (options) => createHttpClient({ ...options, headers: injectHeaders }),
   });
+  opened.defer(() => keyring.close());
   const service = createService({
     callers: [callers],
     keyNames: keyring.names,
@@ -90,8 +95,10 @@ export const startService = async (
   const { maxInFlight, maxQueued, maxRequestMs, drainMs } = config.limits;
   const limits: Limits = { ...defaultLimits, maxInFlight, maxQueued, maxRequestMs };
   const edge: Edge = { service, limiter: createLimiter(maxInFlight, maxQueued), logger, maxRequestMs };
-  const warm = warmUp(callers, config.callers.oidc.length, keyring, logger);
+  const warm = warmUp({ callers, issuerCount: config.callers.oidc.length, keyring, logger });
+  opened.defer(() => warm.stop());
   const lag = lagCheck();
+  opened.defer(() => lag.stop());
   let draining = false;
   const ready = (): readonly Check[] => [
     { name: 'serving', ok: !draining, detail: draining ? 'draining' : 'serving' },
@@ -101,11 +108,14 @@ export const startService = async (
   ];
 
   const { listeners } = config;
-  const grpc = await listen(listeners.grpc, async (where) => startGrpc({ edge, limits, ...where }));
-  const rest = await listen(listeners.rest, async (where) => startRest({ edge, limits, ...where }));
   const admin = await listen(listeners.admin, ({ address }) =>
     startAdmin({ address, ready, metrics: telemetry.metricsHandler, version: { ...build, node: process.version } }),
   );
+  opened.defer(async () => admin?.close());
+  const grpc = await listen(listeners.grpc, (where) => startGrpc({ edge, limits, ...where }));
+  opened.defer(async () => grpc?.close(0));
+  const rest = await listen(listeners.rest, (where) => startRest({ edge, limits, ...where }));
+  opened.defer(async () => rest?.close(0));
   const addresses: Addresses = {
     grpc: addressOf(listeners.grpc, grpc),
     rest: addressOf(listeners.rest, rest),
@@ -113,16 +123,13 @@ export const startService = async (
   };
   logger.info({ ...addresses, keys: keyring.names().length, policy: policy.hash() }, 'countersign serves');
 
+  const running = opened.move();
   const stop = async (): Promise<void> => {
     draining = true;
     grpc?.setServing(false);
     logger.info({ drainMs, inFlight: edge.limiter.inFlight }, 'draining');
-    const open: readonly (Started | undefined)[] = [grpc, rest];
-    await Promise.all(open.map((listener) => listener?.close(drainMs)));
-    warm.stop();
-    lag.stop();
-    await Promise.allSettled([keyring.close(), registry.close(), issuerHttp.close(), audit.close(), admin?.close()]);
-    await telemetry.shutdown();
+    await Promise.all([grpc?.close(drainMs), rest?.close(drainMs)]);
+    await running.disposeAsync();
     logger.info({}, 'stopped');
   };
   let stopped: Promise<void> | undefined;
@@ -189,8 +196,21 @@ type Where = {
 const listen = async <T>(
   settings: ListenerSettings | undefined,
   start: (where: Where) => Promise<T>,
-): Promise<T | undefined> =>
-  settings && start({ address: hostAndPort(settings.address), security: await securityOf(settings) });
+): Promise<T | undefined> => {
+  if (settings === undefined) return undefined;
+  const security = await securityOf(settings);
+  try {
+    return await start({ address: hostAndPort(settings.address), security });
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    throw new CountersignError(
+      'failed_precondition',
+      'LISTEN_FAILED',
+      `Nothing can listen on ${settings.address} (${code}); is the port taken, or the address not of this machine?`,
+      { cause: error },
+    );
+  }
+};
 
 const securityOf = async ({ tls }: ListenerSettings): Promise<ListenerSecurity> => {
   if (tls === undefined) return { kind: 'plaintext' };
@@ -207,31 +227,3 @@ const addressOf = (
   listener: { readonly port: number } | undefined,
 ): string | undefined =>
   settings && listener && `${settings.address.slice(0, settings.address.lastIndexOf(':'))}:${listener.port}`;
-
-/** How often keys and issuers that could not be reached are tried again in the background, milliseconds. */
-const warmEveryMs = 5_000;
-
-/** Reaches for issuers and keys in the background, so that the first caller does not wait for it. */
-const warmUp = (
-  callers: OidcCallers,
-  issuerCount: number,
-  keyring: Keyring,
-  logger: Logger,
-): { issuers(): boolean; stop(): void } => {
-  let reached = false;
-  let timer: NodeJS.Timeout | undefined;
-  const attempt = async (): Promise<void> => {
-    const owned = openContext('warm-up', warmEveryMs);
-    const [issuers, keys] = await Promise.all([callers.warm(owned.context), keyring.warm(owned.context)]);
-    owned.dispose();
-    for (const { issuer, error } of issuers) logger.warn({ issuer, err: error }, 'issuer out of reach');
-    for (const { name, error } of keys) logger.warn({ key: name, err: error }, 'key out of reach');
-    reached ||= issuers.length < issuerCount;
-    if (!reached || keys.length > 0) timer = setTimeout(start, warmEveryMs).unref();
-  };
-  const start = (): void => {
-    attempt().catch((error: unknown) => logger.error({ err: toCountersignError(error) }, 'warm-up failed'));
-  };
-  start();
-  return { issuers: () => reached, stop: () => clearTimeout(timer) };
-};

@@ -9,7 +9,7 @@ import type { KeyVersion, Sealed, Signable } from '../model/signature.ts';
 import { assertNotConfusable } from './blob-content.ts';
 import { bundleSchema, hashes, legacyBundleSchema } from './bundle-schema.ts';
 import { jsonString } from './cosign-json.ts';
-import { openEnvelope, parseAs } from './envelope.ts';
+import { envelopeSchema, openEnvelope, parseAs } from './envelope.ts';
 import { materialOf } from './legacy-annotations.ts';
 import { malformed, maxSignatureBytes, maxSignatureDepth } from './malformed.ts';
 import type { Opened, SignatureFormat } from './port.ts';
@@ -115,15 +115,21 @@ const open = (bytes: Uint8Array): Opened => {
 
 const openLegacy = (json: unknown): Opened => {
   const { base64Signature, cert } = parseAs('BUNDLE', legacyBundleSchema, json);
-  return {
-    format: 'bundle',
-    signature: base64Signature,
-    message: undefined,
-    messageDigest: undefined,
-    keyHint: undefined,
-    material: materialOf(cert ?? undefined),
-    content: { kind: 'blob' },
-  };
+  const common = { format: 'bundle', messageDigest: undefined, material: materialOf(cert ?? undefined) } as const;
+  const envelope = envelopeIn(base64Signature);
+  if (envelope !== undefined) return { ...common, ...openEnvelope(parseAs('ENVELOPE', envelopeSchema, envelope)) };
+  return { ...common, signature: base64Signature, message: undefined, keyHint: undefined, content: { kind: 'blob' } };
+};
+
+/** cosign's `attest-blob` puts a whole DSSE envelope where `sign-blob` puts the signature. */
+const envelopeIn = (signature: Uint8Array): unknown => {
+  if (signature[0] !== 0x7b) return undefined;
+  try {
+    const json = parseStrictJson(signature, { maxBytes: maxSignatureBytes, maxDepth: maxSignatureDepth });
+    return isJsonObject(json) && Object.hasOwn(json, 'payloadType') ? json : undefined;
+  } catch {
+    return undefined; // a signature that happens to begin with a brace
+  }
 };
 
 /**

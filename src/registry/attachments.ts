@@ -28,6 +28,9 @@ const layerTypes = new Set([
   'application/vnd.dsse.envelope.v1+json',
 ]);
 
+/** cosign's experimental `--registry-referrers-mode=oci-1-1`: the image of its `.sig` tag, as a referrer. */
+const signatureArtifact = 'application/vnd.dev.cosign.artifact.sig.v1+json';
+
 /** A blob that may be a signature, not read yet. */
 type Found = {
   readonly storedAt: StoredAt;
@@ -36,7 +39,7 @@ type Found = {
 };
 
 /**
- * Order: layers of `.sig`, of `.att`, then bundles sorted as the registry lists them. Other artifacts among the referrers
+ * Order: layers of `.sig`, of `.att`, then referrers sorted as the registry lists them. Other artifacts among the referrers
  * are left out. A signature that is listed and cannot be read is an error, never an omission.
  */
 export const createReadAttachments = (transport: Transport, blobs: Blobs, manifests: Manifests): ReadAttachments => {
@@ -55,25 +58,31 @@ export const createReadAttachments = (transport: Transport, blobs: Blobs, manife
       .map((layer) => found(storedAt, layer, layer.annotations));
   };
 
-  const bundle = async (
+  const referrer = async (
     image: ResolvedImage,
     entry: ManifestDescriptor,
     by: 'referrer' | 'fallback-tag',
     target: Target,
     context: Context,
-  ): Promise<Found | undefined> => {
+  ): Promise<readonly (Found | undefined)[]> => {
     const stored = await manifests.get(target, entry.digest, context);
     // The index may outlive what it lists: `cosign clean` and garbage collection leave such entries behind.
-    if (stored === undefined || stored.mediaType !== ociManifest) return undefined;
-    const manifest = parseImageManifest(stored, target);
-    const layer = manifest.layers?.[0];
-    if (layer === undefined || manifest.layers?.length !== 1 || !isBundleType(layer.mediaType)) return undefined;
-    if (manifest.subject?.digest !== image.descriptor.digest) return undefined;
+    if (stored === undefined || stored.mediaType !== ociManifest) return [];
+    const { subject, config, layers: all = [], annotations } = parseImageManifest(stored, target);
+    if (subject?.digest !== image.descriptor.digest || all === null) return [];
     const tag = by === 'referrer' ? undefined : fallbackTag(image.descriptor.digest);
-    return found({ repository: repositoryName(target), digest: stored.digest, by, tag }, layer, manifest.annotations);
+    const storedAt: StoredAt = { repository: repositoryName(target), digest: stored.digest, by, tag };
+    if (config.mediaType === signatureArtifact) {
+      return all
+        .filter((layer) => layerTypes.has(layer.mediaType))
+        .map((layer) => found(storedAt, layer, layer.annotations));
+    }
+    const [layer] = all;
+    const isBundle = layer !== undefined && all.length === 1 && isBundleType(layer.mediaType);
+    return isBundle ? [found(storedAt, layer, annotations)] : [];
   };
 
-  const bundles = async (
+  const referrers = async (
     image: ResolvedImage,
     target: Target,
     context: Context,
@@ -96,17 +105,25 @@ export const createReadAttachments = (transport: Transport, blobs: Blobs, manife
     const fromTag = index.map((entry) => ({ entry, by: 'fallback-tag' as const }));
     const all = [...fromApi, ...fromTag];
     if (all.length > maxReferrers) throw tooMany(target, image.descriptor.digest);
-    const candidates = all.filter(({ entry }) => mayBeBundle(entry));
-    return mapParallel(candidates, ({ entry, by }) => bundle(image, entry, by, target, context));
+    const candidates = all.filter(({ entry }) => mayBeSignature(entry));
+    const each = await mapParallel(candidates, ({ entry, by }) => referrer(image, entry, by, target, context));
+    return each.flat();
   };
 
   return async (image, target, context) => {
-    const [signatures, attestations, referrers] = await Promise.all([
+    const [signatures, attestations, referring] = await Promise.all([
       layers(image, 'sig', target, context),
       layers(image, 'att', target, context),
-      bundles(image, target, context),
+      referrers(image, target, context),
     ]);
-    const all = [...signatures, ...attestations, ...referrers].filter((one) => one !== undefined);
+    const all = [...signatures, ...attestations, ...referring].filter((one) => one !== undefined);
+    if (all.length > 2 * maxLayers + maxReferrers) {
+      throw unusable(
+        target,
+        'TOO_MANY_SIGNATURES',
+        `the image has more than ${2 * maxLayers + maxReferrers} signatures`,
+      );
+    }
     const total = all.reduce((sum, { blob }) => sum + blob.size, 0);
     if (total > maxTotalBytes) {
       throw unusable(target, 'TOO_MANY_SIGNATURES', `the signatures have more than ${maxTotalBytes} bytes together`);
@@ -131,9 +148,9 @@ const found = (
 };
 
 /** Some registries and older tools list bundles without their type, or with that of their empty config. */
-const mayBeBundle = (entry: ManifestDescriptor): boolean =>
-  entry.mediaType === ociManifest &&
-  (!entry.artifactType || entry.artifactType === ociEmpty || isBundleType(entry.artifactType));
+const mayBeSignature = ({ mediaType, artifactType }: ManifestDescriptor): boolean =>
+  mediaType === ociManifest &&
+  (!artifactType || artifactType === ociEmpty || artifactType === signatureArtifact || isBundleType(artifactType));
 
 /** Like `Promise.all` over `map`, with at most 8 under way; keeps the order. */
 const mapParallel = async <T, R>(items: readonly T[], run: (item: T) => Promise<R>): Promise<R[]> => {

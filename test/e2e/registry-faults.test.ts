@@ -8,7 +8,7 @@ import { type ServiceWorld, startServiceWorld } from '../service-world.ts';
 import { assertComplete, assertSound, readTrail } from './audit-trail.ts';
 import { assertRefused, assertSigned, type Edges, type Expected, openEdges } from './both-edges.ts';
 
-const deadlineMs = 2_000;
+const deadlineMs = 2_500;
 /** What may pass between the deadline and the answer, on a busy machine. */
 const marginMs = 1_500;
 
