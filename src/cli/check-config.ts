@@ -56,7 +56,7 @@ export const checkConfig: Command = {
 
 /** Certificate and key must be there and belong together. */
 const checkTls = async ({ listeners }: Config): Promise<void> => {
-  for (const listener of Object.values(listeners)) {
+  for (const listener of [listeners.grpc, listeners.rest]) {
     if (listener?.tls === undefined) continue;
     const { certFile, keyFile, clientCaFile } = listener.tls;
     await readTlsFiles({ certFile, keyFile, ...(clientCaFile === undefined ? {} : { clientCaFile }) });

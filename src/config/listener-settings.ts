@@ -47,16 +47,27 @@ const listener = z
     }
   });
 
+/** Probes and scrapers of the platform speak plain HTTP; it is said in words all the same. */
+const adminListener = z.strictObject({
+  address: address.describe('Where to listen: host:port; never a public address.'),
+  transport: z
+    .literal('plaintext', {
+      error: 'must be "plaintext": the admin listener has no TLS, so keep it on an inner address',
+    })
+    .describe('Says in words that there is no TLS here.'),
+});
+
 /** Section `listeners` of the configuration. */
 export const listenerSettings = z
   .strictObject({
     grpc: listener.optional().describe('The gRPC API.'),
     rest: listener.optional().describe('The REST API.'),
-    admin: listener.optional().describe('/livez, /readyz, /metrics and /version; for the platform only.'),
+    admin: adminListener.optional().describe('/livez, /readyz, /metrics and /version; for the platform only.'),
   })
   .refine(({ grpc, rest }) => grpc !== undefined || rest !== undefined, 'needs grpc or rest, or both');
 
 export type ListenerSettings = z.output<typeof listener>;
+export type AdminListenerSettings = z.output<typeof adminListener>;
 export type ListenersSettings = z.output<typeof listenerSettings>;
 
 /** `host:port` as the two things that `listen` wants; brackets removed. */

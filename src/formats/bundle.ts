@@ -115,11 +115,16 @@ const open = (bytes: Uint8Array): Opened => {
 
 const openLegacy = (json: unknown): Opened => {
   const { base64Signature, cert } = parseAs('BUNDLE', legacyBundleSchema, json);
-  const common = { format: 'bundle', messageDigest: undefined, material: materialOf(cert ?? undefined) } as const;
+  const material = materialOf(isPublicKey(cert ?? '') ? undefined : (cert ?? undefined));
+  const common = { format: 'bundle', messageDigest: undefined, material } as const;
   const envelope = envelopeIn(base64Signature);
   if (envelope !== undefined) return { ...common, ...openEnvelope(parseAs('ENVELOPE', envelopeSchema, envelope)) };
   return { ...common, signature: base64Signature, message: undefined, keyHint: undefined, content: { kind: 'blob' } };
 };
+
+/** Without a certificate cosign may write its public key there: PEM in base64. */
+const isPublicKey = (cert: string): boolean =>
+  Buffer.from(cert, 'base64').toString('latin1').startsWith('-----BEGIN PUBLIC KEY-----');
 
 /** cosign's `attest-blob` puts a whole DSSE envelope where `sign-blob` puts the signature. */
 const envelopeIn = (signature: Uint8Array): unknown => {

@@ -62,8 +62,9 @@ const assertProtection = (opener: KeyOpener, { protectionLevel, backend }: KeyDe
   );
 };
 
-const openOne = async (opener: KeyOpener): Promise<Key> => {
+const openOne = async (opener: KeyOpener, closing: AbortSignal): Promise<Key> => {
   const owned = openContext(`open-key-${opener.name}`, openTimeoutMs);
+  closing.addEventListener('abort', owned.cancel, { once: true });
   try {
     const key = await opener.open(owned.context);
     try {
@@ -74,8 +75,17 @@ const openOne = async (opener: KeyOpener): Promise<Key> => {
     }
     return key;
   } finally {
+    closing.removeEventListener('abort', owned.cancel);
     owned.dispose();
   }
+};
+
+/** A failure that may pass asks for another try when the key is tried again, not before. */
+const retriedLater = (error: CountersignError): CountersignError => {
+  const { code, reason, message, metadata, retryAfterMs } = error;
+  if (retryAfterMs === undefined) return error;
+  const later = Math.max(retryAfterMs, failedOpenMs);
+  return new CountersignError(code, reason, message, { metadata, retryAfterMs: later, cause: error.cause ?? error });
 };
 
 /** One key: opened once for all who wait, kept, its failure remembered for a moment. */
@@ -83,7 +93,7 @@ const createSlot = (opener: KeyOpener): Slot => {
   let opened: Promise<Key> | undefined;
   let settled: Key | undefined;
   let failedUntil = 0;
-  let closed = false;
+  const closing = new AbortController();
   const uses = new Map<Key, number>();
   const forgotten = new Set<Key>();
 
@@ -93,14 +103,14 @@ const createSlot = (opener: KeyOpener): Slot => {
   };
 
   const open = (): Promise<Key> => {
-    const opening = openOne(opener).then(
+    const opening = openOne(opener, closing.signal).then(
       (key) => {
         settled = key;
         return key;
       },
       (caught: unknown) => {
         failedUntil = performance.now() + failedOpenMs;
-        throw toCountersignError(caught);
+        throw retriedLater(toCountersignError(caught));
       },
     );
     opened = opening;
@@ -109,7 +119,8 @@ const createSlot = (opener: KeyOpener): Slot => {
 
   const get = async (context: Context): Promise<Key> => {
     if (settled !== undefined) return settled;
-    if (closed) throw new CountersignError('unavailable', 'SHUTTING_DOWN', 'The service is shutting down.');
+    if (closing.signal.aborted)
+      throw new CountersignError('unavailable', 'SHUTTING_DOWN', 'The service is shutting down.');
     const expired = failedUntil !== 0 && performance.now() >= failedUntil;
     if (expired) failedUntil = 0;
     return waitFor(opened === undefined || expired ? open() : opened, context);
@@ -139,7 +150,7 @@ const createSlot = (opener: KeyOpener): Slot => {
       closeUnused(key);
     },
     close: async () => {
-      closed = true;
+      closing.abort();
       const key = await opened?.catch(() => undefined);
       settled = undefined;
       opened = undefined;

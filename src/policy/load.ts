@@ -1,3 +1,4 @@
+import { canonicalJson } from '../codec/canonical-json.ts';
 import { sha256 } from '../model/digest.ts';
 import { checkRule, isWholeRule } from './check-rule.ts';
 import { type CompiledRule, compileRule } from './compile.ts';
@@ -15,14 +16,6 @@ export type Policy = {
   /** A predicate type or its short name -> URI. */
   readonly resolvePredicateType: (type: string) => string;
 };
-
-/** JSON with sorted keys: the same rules always give the same text. */
-const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
 
 const typeResolver = (types: Known['predicateTypes'] = []): ((type: string) => string) => {
   const uris = new Map(types.flatMap(({ uri, aliases }) => aliases.map((alias) => [alias, uri] as const)));
@@ -52,7 +45,7 @@ export const loadPolicy = (files: readonly SourceFile[], known: Known): Policy =
   if (mistakes.length > 0) throw policyInvalid(mistakes);
   const resolvePredicateType = typeResolver(known.predicateTypes);
   return {
-    hash: sha256(Buffer.from(canonical(rules))),
+    hash: sha256(Buffer.from(canonicalJson(rules))),
     rules: rules.map((rule) => compileRule(rule, resolvePredicateType)),
     resolvePredicateType,
   };

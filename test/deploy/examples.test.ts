@@ -95,6 +95,24 @@ test('compose.yaml keeps to itself: ports on loopback only, countersign hardened
   assert.deepEqual(services['countersign']?.cap_drop, ['ALL']);
 });
 
+test("the README's configuration and policy are whole, and fit each other", async () => {
+  const readme = readFileSync(join(deployFolder, '..', 'README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/^( *)```yaml\n([\s\S]*?)^ *```$/gm)].map(([, indent = '', block = '']) =>
+    block.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+  );
+  const [config, policy, ...more] = blocks;
+  assert.ok(config !== undefined && policy !== undefined && more.length === 0, `${blocks.length} YAML blocks`);
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-readme-'));
+  try {
+    writeFileSync(join(folder, 'config.yaml'), config);
+    writeFileSync(join(folder, 'policy.yaml'), policy);
+    const { rules } = await readPolicy(await loadConfig(join(folder, 'config.yaml'), environment));
+    assert.equal(rules.length, 1);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test('every example is covered here', () => {
   const examples = globSync('*.example*', { cwd: deployFolder }).sort();
   assert.deepEqual(examples, [

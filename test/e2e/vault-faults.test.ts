@@ -194,9 +194,10 @@ describe('Vault fails: typed in both worlds, within the deadline, audited, and n
 });
 
 describe('tokens of Vault', { concurrency: true }, () => {
-  const open = async () => {
+  const open = async (fault?: Parameters<FakeVault['fail']>[1]) => {
     const vault = await startFakeVault();
     vault.createKey('release');
+    if (fault !== undefined) vault.fail(/./, fault);
     const world = await startServiceWorld({
       plainHttpHosts: [],
       keys: [{ name: 'release', kind: 'vault', address: vault.address, key: 'release', login: approle }],
@@ -263,32 +264,32 @@ describe('tokens of Vault', { concurrency: true }, () => {
     await assertComplete(world.auditFile, [...ids, outcome.requestId]);
   });
 
-  test('a Vault that is sealed from the start: no intent, no use of the key, one failed record a request', async (t) => {
-    const vault = await startFakeVault();
-    vault.createKey('release');
-    vault.fail(/./, errors(503, 'Vault is sealed'));
-    const world = await startServiceWorld({
-      plainHttpHosts: [],
-      keys: [{ name: 'release', kind: 'vault', address: vault.address, key: 'release', login: approle }],
+  const fromTheStart: readonly (readonly [string, Parameters<FakeVault['fail']>[1], Expected])[] = [
+    ['sealed', errors(503, 'Vault is sealed'), refusal('failed_precondition', 'KEY_SEALED')],
+    // The key is tried again after five seconds, and not before.
+    ['500', errors(500), refusal('unavailable', 'KEY_UNAVAILABLE', { min: 5_000, max: 5_000 })],
+    ['hang', hang, late],
+  ];
+  for (const [name, fault, expected] of fromTheStart) {
+    test(`${name} from the start: no intent, no use of the key, one failed record a request`, async (t) => {
+      const { vault, world, edges, close } = await open(fault);
+      t.after(close);
+      const outcomes = await edges.both('/v1/sign', request);
+      for (const outcome of outcomes) {
+        assertRefused(outcome, expected, name);
+        assert.ok(outcome.ms < deadlineMs + marginMs, `${outcome.edge} took ${outcome.ms} ms`);
+      }
+      const records = await assertComplete(
+        world.auditFile,
+        outcomes.map(({ requestId }) => requestId),
+      );
+      assert.deepEqual(
+        records.map(({ event, intent, error }) => [event, intent, error?.reason]),
+        outcomes.map(() => ['failed', undefined, expected.reason]),
+      );
+      assert.equal(vault.count(signing), 0);
     });
-    const edges = openEdges(world);
-    t.after(async () => {
-      edges.close();
-      await world.stop();
-      await vault.close();
-    });
-    const outcomes = await edges.both('/v1/sign', request);
-    for (const outcome of outcomes) assertRefused(outcome, refusal('failed_precondition', 'KEY_SEALED'), 'sealed');
-    const records = await assertComplete(
-      world.auditFile,
-      outcomes.map(({ requestId }) => requestId),
-    );
-    assert.deepEqual(
-      records.map(({ event, intent, error }) => [event, intent, error?.reason]),
-      outcomes.map(() => ['failed', undefined, 'KEY_SEALED']),
-    );
-    assert.equal(vault.count(signing), 0);
-  });
+  }
 
   test("the caller's own deadline is kept too", async (t) => {
     const { vault, world, edges, close } = await open();

@@ -124,9 +124,31 @@ describe('bundle', () => {
     const old = { base64Signature: b64('sig'), cert: '', rekorBundle: { SignedEntryTimestamp: 'x', Payload: {} } };
     assert.deepEqual(open.bundle(old).content, { kind: 'blob' });
     assert.equal(open.bundle(old).material, 'key');
-    assert.equal(open.bundle({ ...old, cert: '-----BEGIN CERTIFICATE-----' }).material, 'key-or-certificate');
+    for (const [cert, material] of [
+      ['-----BEGIN CERTIFICATE-----', 'key-or-certificate'],
+      [b64('-----BEGIN CERTIFICATE-----'), 'key-or-certificate'],
+      [b64('-----BEGIN PUBLIC KEY-----'), 'key'],
+    ] as const) {
+      assert.equal(open.bundle({ ...old, cert }).material, material);
+    }
     for (const base64Signature of ['', null, 7, 'c2l', [b64('sig')]])
       refused(() => open.bundle({ ...old, base64Signature }));
+  });
+
+  test("cosign's older bundle of an attestation: the envelope stands where the signature would", () => {
+    const { dsseEnvelope } = bundle;
+    const old = (envelope: Json) => ({ base64Signature: b64(JSON.stringify(envelope)), cert: '' });
+    const { format, content, signature, message } = open.bundle(bundle);
+    const opened = open.bundle(old(dsseEnvelope));
+    assert.deepEqual(
+      { format: opened.format, content: opened.content, signature: opened.signature, message: opened.message },
+      { format, content, signature, message },
+    );
+    refused(() => open.bundle(old({ ...dsseEnvelope, payloadType: 'text/plain' })));
+    refused(() => open.bundle(old({ ...dsseEnvelope, signatures: [] })));
+    for (const bytes of ['{', '{"payload":1}', '{x']) {
+      assert.deepEqual(open.bundle({ base64Signature: b64(bytes) }).content, { kind: 'blob' }, bytes);
+    }
   });
 });
 

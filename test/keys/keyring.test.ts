@@ -46,13 +46,64 @@ test('a failure is remembered for five seconds, then tried again', async (t: Tes
     }),
   ]);
   const context = { ...testContext(), deadline: Number.POSITIVE_INFINITY };
-  assert.equal(await rejection(ring.sign('k', message, context)), down);
-  now += 4900;
-  assert.equal(await rejection(ring.sign('k', message, context)), down);
+  for (const passed of [0, 4900]) {
+    now += passed;
+    const error = await rejection(ring.sign('k', message, context));
+    assert.deepEqual([error.code, error.reason, error.message], [down.code, down.reason, down.message]);
+    assert.equal(error.retryAfterMs, 5_000, 'the caller is told to wait as long');
+  }
   assert.equal(opened, 1);
   now += 200;
   assert.ok(await ring.sign('k', message, context));
   assert.equal(opened, 2);
+});
+
+test('closing ends an opening that hangs', async () => {
+  const ring = createKeyring([
+    opener(({ signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))),
+  ]);
+  const refused = rejection(ring.sign('k', message, testContext()));
+  const started = performance.now();
+  await ring.close();
+  assert.ok(performance.now() - started < 1_000);
+  assert.equal((await refused).code, 'cancelled');
+});
+
+test('a key that is forgotten is closed after the last of its signatures, not under them', async () => {
+  const gone = new CountersignError('failed_precondition', 'KEY_NOT_FOUND', 'gone');
+  const { description, ...real } = await realKey();
+  const slow = Promise.withResolvers<void>();
+  let signatures = 0;
+  let closed = 0;
+  const first: Key = {
+    description,
+    sign: async (toSign, context) => {
+      signatures += 1;
+      if (signatures === 2) throw gone;
+      await slow.promise;
+      assert.equal(closed, 0);
+      return real.sign(toSign, context);
+    },
+    close: async () => {
+      closed += 1;
+    },
+  };
+  let opened = 0;
+  const ring = createKeyring([
+    opener(async () => {
+      opened += 1;
+      return opened === 1 ? first : realKey();
+    }),
+  ]);
+  const patient = ring.sign('k', message, testContext());
+  assert.equal(await rejection(ring.sign('k', message, testContext())), gone);
+  await ring.sign('k', message, testContext());
+  assert.deepEqual([opened, closed], [2, 0]);
+  slow.resolve();
+  await patient;
+  assert.equal(closed, 1);
+  await ring.close();
+  assert.equal(closed, 1);
 });
 
 test('a request that ends does not end the opening that others wait for', async () => {
