@@ -83,7 +83,7 @@ const work = async <Written>(
 };
 
 /** How long a request that has ended may take to say what it leaves behind, such as one of two signatures: milliseconds. */
-const reportMs = 100;
+const reportMs = 500;
 
 /** Ends with the context even when some leg does not heed its signal; the place in the queue stays taken until it does. */
 const withinContext = <T>(working: Promise<T>, { signal }: Context): Promise<T> =>

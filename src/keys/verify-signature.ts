@@ -34,13 +34,11 @@ const keyObjectOf = (spki: Uint8Array): KeyObject => {
   return key;
 };
 
-/** What node:crypto's `verify` wants for a message, besides message and signature. */
-const verifyInput = (algorithm: Algorithm, key: KeyObject): VerifyKeyObjectInput => {
-  if (algorithm.type !== 'rsa') return { key };
-  return algorithm.padding === 'pss'
+/** What node:crypto's `verify` wants as key. The bare key where it will do: wrapping one costs 10 us a call. */
+const verifyInput = (algorithm: Algorithm, key: KeyObject): KeyObject | VerifyKeyObjectInput =>
+  algorithm.type === 'rsa' && algorithm.padding === 'pss'
     ? { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
-    : { key, padding: constants.RSA_PKCS1_PADDING };
-};
+    : key;
 
 /** OpenSSL reads r and s more loosely than DER allows, so the strict reader goes first. */
 const wellFormed = (algorithm: Algorithm, signature: Uint8Array): boolean =>

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** A content digest as OCI writes it, `sha256:<64 lower-case hex>` (OCI image-spec, descriptor, "Digests"). */
 export type Digest = `sha256:${string}`;
@@ -12,4 +12,4 @@ export const isDigest = (text: string): text is Digest => pattern.test(text);
 export const digestHex = (digest: Digest): string => digest.slice(7);
 
 /** The SHA-256 digest of some bytes. */
-export const sha256 = (content: Uint8Array): Digest => `sha256:${createHash('sha256').update(content).digest('hex')}`;
+export const sha256 = (content: Uint8Array): Digest => `sha256:${hash('sha256', content, 'hex')}`;

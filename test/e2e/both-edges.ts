@@ -148,6 +148,12 @@ export type Expected = {
   readonly message?: RegExp;
 };
 
+export const refusal = (code: ErrorCode, reason: string, retry: Expected['retry'] = false): Expected => ({
+  code,
+  reason,
+  retry,
+});
+
 /** The answer is this error, in the words of its edge. */
 export const assertRefused = (outcome: Outcome, expected: Expected, what: string): void => {
   const { grpc, http } = errorTable[expected.code];

@@ -6,7 +6,7 @@ import type { DevRegistryOptions } from '../../src/dev/registry.ts';
 import { type Fault, type FaultRegistry, type Rule, startFaultRegistry } from '../registry/fault-registry.ts';
 import { type ServiceWorld, startServiceWorld } from '../service-world.ts';
 import { assertComplete, assertSound, readTrail } from './audit-trail.ts';
-import { assertRefused, assertSigned, type Edges, type Expected, openEdges } from './both-edges.ts';
+import { assertRefused, assertSigned, type Edges, type Expected, openEdges, refusal } from './both-edges.ts';
 
 const deadlineMs = 2_500;
 /** What may pass between the deadline and the answer, on a busy machine. */
@@ -14,11 +14,6 @@ const marginMs = 1_500;
 
 type Case = { readonly name: string; readonly fault: Fault; readonly expected: Expected };
 
-const refusal = (code: Expected['code'], reason: string, retry: Expected['retry'] = false): Expected => ({
-  code,
-  reason,
-  retry,
-});
 const answer = (status: number, headers: Readonly<Record<string, string>> = {}, body?: string): Fault => ({
   kind: 'answer',
   status,

@@ -40,9 +40,11 @@ test('no secret is seen anywhere', async () => {
   };
   const [encrypted, plain] = [encryptedKey(), plainKey()];
   const bearer = { kind: 'bearer', username: 'robot', password: registryPassword, identityToken } as const;
-  const [open, right, wrong, byToken, vault, collector] = await Promise.all([
+  const basicAuth = { kind: 'basic', username: 'robot', password: registryPassword } as const;
+  const [open, right, wrong, wrongBearer, byToken, vault, collector] = await Promise.all([
     startFaultRegistry(),
-    startFaultRegistry({ auth: { kind: 'basic', username: 'robot', password: registryPassword } }),
+    startFaultRegistry({ auth: basicAuth }),
+    startFaultRegistry({ auth: basicAuth }),
     startFaultRegistry({ auth: bearer }),
     startFaultRegistry({ auth: bearer }),
     startFakeVault(),
@@ -72,6 +74,7 @@ test('no secret is seen anywhere', async () => {
           [open.host]: { username: 'robot', password: registryPassword },
           [right.host]: { username: 'robot', password: registryPassword },
           [wrong.host]: { username: 'robot', password: wrongPassword },
+          [wrongBearer.host]: { username: 'robot', password: wrongPassword },
           [byToken.host]: { identityToken },
         },
       },
@@ -103,7 +106,7 @@ test('no secret is seen anywhere', async () => {
     'absent',
   ])
     await sign(key);
-  for (const { host } of [open, right, wrong, byToken]) await sign('plain', host);
+  for (const { host } of [open, right, wrong, wrong, wrongBearer, byToken]) await sign('plain', host);
   for (const registry of [open, right, byToken]) {
     const echo = `Basic ${Buffer.from(`robot:${registryPassword}`).toString('base64')} ${registryPassword}`;
     const body = JSON.stringify({ errors: [{ code: 'DENIED', message: echo }] });
@@ -135,7 +138,7 @@ test('no secret is seen anywhere', async () => {
   const audit = readFileSync(world.auditFile, 'utf8');
   edges.close();
   await world.stop();
-  await Promise.all([open, right, wrong, byToken, vault, collector].map((peer) => peer.close()));
+  await Promise.all([open, right, wrong, wrongBearer, byToken, vault, collector].map((peer) => peer.close()));
   rmSync(folder, { recursive: true, force: true });
 
   const everything: Readonly<Record<string, string>> = {

@@ -9,17 +9,12 @@ import { pushImage } from '../../src/dev/image.ts';
 import { type ServiceWorld, startServiceWorld, type VerdictJson } from '../service-world.ts';
 import { type FaultRegistry, startFaultRegistry } from '../registry/fault-registry.ts';
 import { assertComplete, assertSound, openIntents, readTrail } from './audit-trail.ts';
-import { assertRefused, assertSigned, type Edges, type Expected, openEdges } from './both-edges.ts';
+import { assertRefused, assertSigned, type Edges, type Expected, openEdges, refusal } from './both-edges.ts';
 
 const deadlineMs = 1_500;
 /** What may pass between the deadline and the answer, on a busy machine. */
 const marginMs = 700;
 
-const refusal = (code: Expected['code'], reason: string, retry: Expected['retry'] = false): Expected => ({
-  code,
-  reason,
-  retry,
-});
 const soon = { min: 1, max: 1_000 };
 const errors = (status: number, ...said: string[]) => ({ status, body: { errors: said } });
 const signature = (bytes: Uint8Array, version = 1) => ({

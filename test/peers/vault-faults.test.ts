@@ -2,18 +2,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import { assertComplete } from '../e2e/audit-trail.ts';
-import { assertRefused, assertSigned, type Edges, type Expected, openEdges } from '../e2e/both-edges.ts';
+import { assertRefused, assertSigned, type Edges, type Expected, openEdges, refusal } from '../e2e/both-edges.ts';
 import { type ServiceWorld, startServiceWorld } from '../service-world.ts';
 import { skipWithout } from './peer.ts';
 import { startVault, type Vault } from './vault.ts';
 
 const deadlineMs = 2_000;
 const request = { subject: { blob: { name: 'a', content: 'aGVsbG8=' } }, key: 'release' };
-const refusal = (code: Expected['code'], reason: string, retry: Expected['retry'] = false): Expected => ({
-  code,
-  reason,
-  retry,
-});
 
 /** Both edges answer so, in time, and the audit log tells of an intent that failed. */
 const assertFails = async (world: ServiceWorld, edges: Edges, expected: Expected, what: string): Promise<void> => {
