@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { credentials } from '@grpc/grpc-js';
 import { KeyService } from '../../src/gen/countersign/v1/keys_pb.ts';
 import { authorized, callGrpc, grpcClient } from './clients.ts';
-import { makeCertificates, type Pair } from './certificates.ts';
+import { makeCertificates, type Pair } from '../certificates.ts';
 import { goodToken, startWorld } from './world.ts';
 
 const { ca, server, client, stranger } = makeCertificates();

@@ -113,7 +113,7 @@ test('a failing fsync refuses the record and makes the sink unhealthy; it recove
 
 test('disk full in the middle of a line: refused, and the next record begins on a new line', async (t) => {
   const file = place(t);
-  // A file size limit cuts the write where a full disk would; the shell ignores its signal on behalf of the child.
+  // A file size limit (in POSIX units of 512 bytes) cuts the write where a full disk would; the shell ignores its signal on behalf of the child.
   const program = `
     import { truncateSync } from 'node:fs';
     import { openFileSink } from './src/audit/file.ts';
@@ -126,8 +126,8 @@ test('disk full in the middle of a line: refused, and the next record begins on 
     outcomes.push(sink.healthy());
     console.log(JSON.stringify(outcomes));`;
   const { stdout } = await run(
-    'bash',
-    ['-c', `trap '' XFSZ; ulimit -f 2; exec "$0" --input-type=module -e "$1"`, process.execPath, program],
+    'sh',
+    ['-c', `trap '' XFSZ; ulimit -f 4; exec "$0" --input-type=module -e "$1"`, process.execPath, program],
     { cwd: root },
   );
   assert.deepEqual(JSON.parse(stdout), ['ok', 'ok', 'ok', 'AUDIT_UNAVAILABLE EFBIG', 'AUDIT_UNAVAILABLE EFBIG', false]);

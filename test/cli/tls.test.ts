@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { KeyService } from '../../src/gen/countersign/v1/keys_pb.ts';
-import { selfSigned } from '../net/certificate.ts';
+import { selfSigned } from '../certificates.ts';
 import { capture } from './capture.ts';
 import { answering, startFakeServiceWith } from './fake-service.ts';
 

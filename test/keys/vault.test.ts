@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { openKeyring } from '../../src/keys/keyring.ts';
 import { keyContract, rejection, testContext } from '../contract/keys/contract.ts';
 import { startFakeVault } from './fake-vault.ts';
-import { selfSigned } from './self-signed.ts';
+import { selfSigned } from '../certificates.ts';
 import { approle, login, message, opened, reading, settings, signing, started } from './vault-world.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'countersign-vault-'));

@@ -9,7 +9,7 @@ import { openContext } from '../../src/model/context.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import { createHttpClient } from '../../src/net/http.ts';
 import { readTlsFiles } from '../../src/net/tls.ts';
-import { selfSigned } from './certificate.ts';
+import { selfSigned } from '../certificates.ts';
 
 let folder: string;
 const own = selfSigned();
