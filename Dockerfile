@@ -22,6 +22,6 @@ USER 65532:65532
 # gRPC, REST, admin (health and metrics)
 EXPOSE 8080 8081 9090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["/nodejs/bin/node", "/app/src/main.ts", "health"]
-ENTRYPOINT ["/nodejs/bin/node", "/app/src/main.ts"]
+  CMD ["/nodejs/bin/node", "/app/src/countersign.js", "health"]
+ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=4", "/app/src/countersign.js"]
 CMD ["serve", "--config", "/etc/countersign/config.yaml"]

@@ -1,19 +1,8 @@
-#!/usr/bin/env node
-// The entry point of every command. Nothing is imported statically: the compile cache must be on before the first module
-// is compiled, and Node's version is judged before anything can trip over it. Node 22.18 to 24.11 strip types and so reach
-// that check; older ones stop at this file's extension (ERR_UNKNOWN_FILE_EXTENSION), which no code in it can change: the
-// npm scripts therefore run on the Node that comes as an npm package.
+// argv -> one command. Started by countersign.js, which has judged Node's version and put the compile cache on.
 import type { Command, Entry } from './cli/command.ts';
 
-const { enableCompileCache } = await import('node:module');
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-if (major < 24 || (major === 24 && minor < 12)) {
-  process.stderr.write(
-    `countersign needs Node.js 24.12 or newer, this is ${process.versions.node}: install it, or run 'npm run countersign -- ...', which brings its own.\n`,
-  );
-  process.exit(78);
-}
-enableCompileCache();
+// What Node deprecates in a dependency (grpc-js: DEP0123, for every TLS server named by its IP address) is no news for users.
+process.noDeprecation = true;
 
 const serve: Command = {
   name: 'serve',

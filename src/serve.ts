@@ -24,7 +24,7 @@ import { openPolicy } from './open-policy.ts';
 import { loadCredentials } from './registry/credentials.ts';
 import { createRegistry } from './registry/registry.ts';
 import { createService } from './service.ts';
-import { createLogger, type Logger } from './telemetry/log.ts';
+import { createLogger, flushLog, type Logger } from './telemetry/log.ts';
 import { lagCheck } from './telemetry/lag.ts';
 import { injectHeaders } from './telemetry/spans.ts';
 import { startTelemetry } from './telemetry/start.ts';
@@ -172,6 +172,7 @@ export const serve = async (configPath: string): Promise<number> => {
     process.on('SIGINT', end);
   });
   await service.stop();
+  await flushLog(logger);
   return 0;
 };
 

@@ -23,11 +23,13 @@ export type WarmUp = {
 /** Reaches for issuers and keys in the background, so that the first caller does not wait for it. */
 export const warmUp = ({ callers, issuerCount, keyring, logger }: WarmUpParts): WarmUp => {
   let reached = false;
+  let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   const attempt = async (): Promise<void> => {
     const owned = openContext('warm-up', warmEveryMs);
     const [issuers, keys] = await Promise.all([callers.warm(owned.context), keyring.warm(owned.context)]);
     owned.dispose();
+    if (stopped) return; // what failed now, failed because the clients are being closed
     for (const { issuer, error } of issuers) logger.warn({ issuer, err: error }, 'issuer out of reach');
     for (const { name, error } of keys) logger.warn({ key: name, err: error }, 'key out of reach');
     reached ||= issuers.length < issuerCount;
@@ -37,5 +39,11 @@ export const warmUp = ({ callers, issuerCount, keyring, logger }: WarmUpParts): 
     attempt().catch((error: unknown) => logger.error({ err: toCountersignError(error) }, 'warm-up failed'));
   };
   start();
-  return { issuers: () => reached, stop: () => clearTimeout(timer) };
+  return {
+    issuers: () => reached,
+    stop: () => {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
 };

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { watchConnections } from './connections.ts';
-import { methodNotAllowed, noSuchPath } from './http-faults.ts';
+import { methodNotAllowed, metricsOff, noSuchPath } from './http-faults.ts';
 import { toProblem } from './problem.ts';
 import { requestIdFrom } from './request-id.ts';
 import type { ListenAddress } from './security.ts';
@@ -13,7 +13,7 @@ export type AdminOptions = {
   readonly address: ListenAddress;
   /** Asked on every `/readyz`: ready when all are `ok`. Must not throw or wait for the network. */
   readonly ready: () => readonly Check[];
-  /** Writes the metrics page; undefined: `/metrics` is 404. */
+  /** Writes the metrics page; undefined: `/metrics` is 404, and says why. */
   readonly metrics: ((request: IncomingMessage, response: ServerResponse) => void) | undefined;
   /** Shown by `/version`. */
   readonly version: Readonly<Record<string, string>>;
@@ -55,7 +55,8 @@ export const startAdmin = async ({ address, ready, metrics, version }: AdminOpti
       page(request, response);
       return;
     }
-    const { error, status } = page === undefined ? noSuchPath() : methodNotAllowed(['GET']);
+    const absent = path === '/metrics' ? metricsOff : noSuchPath;
+    const { error, status } = page === undefined ? absent() : methodNotAllowed(['GET']);
     const problem = toProblem(error, requestIdFrom(undefined), status);
     response.writeHead(status, { ...problem.headers, ...(page === undefined ? {} : { allow: 'GET, HEAD' }) });
     response.end(problem.body);

@@ -1,6 +1,6 @@
 import type { DescMessage, Message } from '@bufbuild/protobuf';
 import type { Caller } from '../model/caller.ts';
-import { type Context, openContext } from '../model/context.ts';
+import { type Context, openContext, remainingMs } from '../model/context.ts';
 import { CountersignError, type ErrorCode, toCountersignError } from '../model/error.ts';
 import { recordLeg, recordRequest } from '../telemetry/metrics.ts';
 import { extractParent, type Span, tracingEnabled, withSpan } from '../telemetry/spans.ts';
@@ -95,8 +95,16 @@ const withinContext = <T>(working: Promise<T>, { signal }: Context): Promise<T> 
     });
   });
 
+/** How much earlier than here a deadline may pass at the client, milliseconds: the request's way and a rounded timeout. */
+const clientLeadMs = 50;
+
 const ownFaults: ReadonlySet<ErrorCode> = new Set(['internal', 'data_loss']);
-const troubles: ReadonlySet<ErrorCode> = new Set(['unavailable', 'deadline_exceeded', 'resource_exhausted']);
+const troubles: ReadonlySet<ErrorCode> = new Set([
+  'unavailable',
+  'deadline_exceeded',
+  'resource_exhausted',
+  'failed_precondition', // a sealed Vault, a credential that a registry refuses: the operator's to mend
+]);
 
 /** One line a request: no token, no payload. */
 const log = (logger: EdgeLogger, fields: Record<string, unknown>, error: CountersignError | undefined): void => {
@@ -155,7 +163,8 @@ export const handle = async <Written>(
   const notes: Notes = { caller: undefined, queueMs: 0 };
   let done = false;
   exchange.onCancel(() => {
-    if (!done) owned.cancel();
+    // A gRPC client whose deadline passes hangs up a moment before ours passes: that is the deadline, no change of mind.
+    if (!done && remainingMs(owned.context) > clientLeadMs) owned.cancel();
   });
   try {
     const run = (): Promise<Written> =>

@@ -14,6 +14,14 @@ const fault = (code: ErrorCode, status: number, reason: string, message: string)
 
 export const noSuchPath = (): HttpFault => fault('not_found', 404, 'NO_SUCH_PATH', 'There is no such path.');
 
+export const metricsOff = (): HttpFault =>
+  fault(
+    'not_found',
+    404,
+    'METRICS_OFF',
+    'Metrics are off; turn them on in the configuration with telemetry.metrics: true.',
+  );
+
 export const methodNotAllowed = (allowed: readonly string[]): HttpFault =>
   fault('unimplemented', 405, 'METHOD_NOT_ALLOWED', `Use ${allowed.join(' or ')} for this path.`);
 

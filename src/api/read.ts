@@ -1,7 +1,8 @@
 import { type DescMessage, fromBinary, fromJson, type MessageShape } from '@bufbuild/protobuf';
-import type { JsonValue } from '../codec/strict-json.ts';
+import { isJsonObject, type JsonValue } from '../codec/strict-json.ts';
 import { CountersignError, type FieldViolation, invalidArgument } from '../model/error.ts';
 import { jsonViolations } from './json-violations.ts';
+import { violationsOf } from './validation.ts';
 
 /**
  * Protobuf bytes -> message. `bytes` fields are views of `body`, not copies: nothing keeps them beyond the request. Throws
@@ -29,8 +30,29 @@ export const readJson = <Schema extends DescMessage>(schema: Schema, value: Json
   } catch (cause) {
     const violations = jsonViolations(schema, value);
     const unnamed: FieldViolation = { field: '', description: `cannot be read as a ${schema.typeName}` };
-    const error = invalidArgument(violations.length > 0 ? violations : [unnamed]);
+    const all = violations.length > 0 ? [...violations, ...otherViolations(schema, value, violations)] : [unnamed];
+    const error = invalidArgument(all);
     error.cause = cause;
     throw error;
+  }
+};
+
+/** What is wrong, by the contract's rules, in the fields that can be read: so that nobody mends one fault to meet the next. */
+const otherViolations = (
+  schema: DescMessage,
+  value: JsonValue,
+  unreadable: readonly FieldViolation[],
+): readonly FieldViolation[] => {
+  if (!isJsonObject(value)) return [];
+  const top = (path: string): string => path.split(/[.[]/, 1)[0] ?? '';
+  const bad = new Set(unreadable.map(({ field }) => top(field)));
+  const readable = Object.entries(value).filter(([key]) =>
+    schema.fields.some(({ name, jsonName }) => (name === key || jsonName === key) && !bad.has(name) && !bad.has(key)),
+  );
+  try {
+    const message = fromJson(schema, Object.fromEntries(readable));
+    return violationsOf(schema, message).filter(({ field }) => !bad.has(top(field)));
+  } catch {
+    return []; // members of one oneof, for example: what has been found is enough
   }
 };

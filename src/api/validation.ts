@@ -38,6 +38,7 @@ const describe = ({ field, message, ruleId, forKey }: Violation): string => {
   const last = field.findLast((part) => part.kind === 'field' || part.kind === 'oneof');
   if (last?.kind === 'oneof') return `is required: set one of ${last.fields.map(({ name }) => name).join(', ')}`;
   if (ruleId === 'required') return 'is required';
+  if (ruleId === 'repeated.unique') return 'has a value more than once; give each once';
   if (ruleId === 'enum.defined_only' || ruleId === 'enum.not_in') {
     const names = last?.enum?.values.filter(({ number }) => number !== 0).map(({ name }) => name) ?? [];
     return `must be one of ${names.join(', ')}`;

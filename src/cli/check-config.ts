@@ -47,7 +47,7 @@ export const checkConfig: Command = {
             ['valid', path],
             ['issuers', facts.issuers.join(', ') || 'none: nobody may call'],
             ['keys', facts.keys.join(', ') || 'none'],
-            ['policy', `${facts.rules} rules, ${facts.policyHash}`],
+            ['policy', `${facts.rules} ${facts.rules === 1 ? 'rule' : 'rules'}, ${facts.policyHash}`],
           ]),
     );
     return exitCode.ok;

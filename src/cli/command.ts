@@ -12,6 +12,8 @@ export type Option = {
   readonly env?: string;
   readonly default?: string;
   readonly choices?: readonly string[];
+  /** Of the options that share this word one is used: given in the arguments, it silences the environment of the others. */
+  readonly rivals?: string;
   /** Heading in the help; `Options` when undefined. */
   readonly group?: string;
 };

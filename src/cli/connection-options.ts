@@ -32,6 +32,7 @@ export const connectionOptions: readonly Option[] = [
     value: 'FILE',
     help: 'file with the OIDC token; read for every call, so a rotated token is picked up',
     env: 'COUNTERSIGN_TOKEN_FILE',
+    rivals: 'token',
     group,
   },
   {
@@ -39,6 +40,7 @@ export const connectionOptions: readonly Option[] = [
     type: 'text',
     value: 'NAME',
     help: 'environment variable with the OIDC token (GitLab id_tokens)',
+    rivals: 'token',
     group,
   },
   {
@@ -47,6 +49,7 @@ export const connectionOptions: readonly Option[] = [
     value: 'TOKEN',
     help: 'the OIDC token itself; prefer the environment, since arguments are visible to others',
     env: 'COUNTERSIGN_TOKEN',
+    rivals: 'token',
     group,
   },
   {

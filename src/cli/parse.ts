@@ -14,9 +14,10 @@ export const parseInput = (
 ): Input => {
   const byName = new Map(command.options.map((option) => [option.name, option]));
   const { values, positionals } = parseTokens(command.options, args);
+  const silenced = rivalsGiven(command.options, values);
   const found = new Map<string, readonly string[]>();
   for (const option of byName.values()) {
-    const given = values.get(option.name) ?? fallback(option, env);
+    const given = values.get(option.name) ?? (silenced.has(option.rivals) ? [] : fallback(option, env));
     for (const value of given) checkChoice(option, value);
     found.set(option.name, given);
   }
@@ -31,6 +32,18 @@ export const parseInput = (
     list: known,
     flag: (name) => known(name)[0] === 'true',
   };
+};
+
+/** The words of which an option is given in the arguments. Throws UsageError for two of one word. */
+const rivalsGiven = (options: readonly Option[], values: Tokens['values']): ReadonlySet<string | undefined> => {
+  const given = new Map<string, string>();
+  for (const { name, rivals } of options) {
+    if (rivals === undefined || !values.has(name)) continue;
+    const other = given.get(rivals);
+    if (other !== undefined) throw new UsageError(`Only one of --${other} and --${name} can be used.`);
+    given.set(rivals, name);
+  }
+  return new Set(given.keys());
 };
 
 type Tokens = { readonly values: ReadonlyMap<string, readonly string[]>; readonly positionals: readonly string[] };

@@ -96,9 +96,25 @@ const describeLocal = (error: ServiceError, authority: string): string => {
   if (error.code === status.DEADLINE_EXCEEDED) {
     return `${authority} did not answer within the time that --timeout gives.`;
   }
-  if (error.code === status.UNAVAILABLE) {
-    const why = /Last error: (?:Error: )?(.*?)(?:\.?\s*Resolution note.*)?$/s.exec(error.details)?.[1] ?? error.details;
-    return `${authority} cannot be reached (${why.trim()}); check --server, and that it speaks TLS if it should.`;
-  }
+  if (error.code === status.UNAVAILABLE) return `${authority} ${unreachable(error.details, authority)}`;
   return error.details === '' ? `${authority} answered with ${status[error.code]}.` : error.details;
+};
+
+/** What grpc-js and OpenSSL say of a connection that failed -> what to do about it. */
+const unreachable = (details: string, authority: string): string => {
+  const why = /Last error: (?:Error: )?(.*?)(?:\.?\s*Resolution note.*)?$/s.exec(details)?.[1] ?? details;
+  const said = why.replace(/\s*\([\dT:.-]+Z\)/g, '').trim();
+  if (/wrong version number|packet length too long/i.test(said)) {
+    return `does not speak TLS; if it is meant to be asked in plain text, write grpc://${authority}.`;
+  }
+  if (/Protocol error/i.test(said)) {
+    return 'does not speak gRPC; check the port of --server (REST and metrics have ports of their own).';
+  }
+  if (/certificate required|bad certificate|handshake failure/i.test(said)) {
+    return 'wants another client certificate: name it with --client-cert and --client-key.';
+  }
+  if (/certificate|altnames/i.test(said)) {
+    return `has a certificate that is not trusted (${said}); name the one of its CA with --ca-file.`;
+  }
+  return `cannot be reached (${said}); check --server, and whether it speaks TLS (grpcs://) or plain text (grpc://).`;
 };

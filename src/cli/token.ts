@@ -13,8 +13,8 @@ export const noTokenHint =
   'To send one, set COUNTERSIGN_TOKEN_FILE or COUNTERSIGN_TOKEN, or run where GitHub Actions gives one (permissions: id-token: write).';
 
 /**
- * The caller's token, undefined when there is none to be found. In this order: `--token`, `--token-file`, `--token-env`
- * (each with its environment variable), GitHub Actions, the file that a Kubernetes projected volume brings.
+ * The caller's token, undefined when there is none to be found. In this order: the one of `--token`, `--token-file` and
+ * `--token-env` that is given, their environment variables, GitHub Actions, the file that a Kubernetes projected volume brings.
  */
 export const findToken = async (input: Input, terminal: Terminal, timeoutMs: number): Promise<string | undefined> => {
   const given = input.text('token');

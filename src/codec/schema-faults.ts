@@ -33,6 +33,7 @@ const explain: z.core.$ZodErrorMap = (issue) => {
       return `must be ${allowed.length === 1 ? '' : 'one of '}${allowed.join(', ')}${suggestion}`;
     }
     case 'too_small':
+      if (issue.minimum === 1 && unit(issue.origin) !== '') return 'must not be empty';
       return `must ${size(issue.origin)} at least ${issue.minimum}${unit(issue.origin)}`;
     case 'too_big':
       return `must ${size(issue.origin)} at most ${issue.maximum}${unit(issue.origin)}`;

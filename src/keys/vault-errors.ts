@@ -54,7 +54,7 @@ const notFound = (host: string): Row => [
 const denied = (host: string): Row => [
   'failed_precondition',
   'KEY_ACCESS_DENIED',
-  `Vault (${host}) denies the service access to the key: it needs "read" on keys/<key> and "update" on sign/<key>/* (Ed25519: sign/<key>).`,
+  `Vault (${host}) denies the service access to the key: it needs "read" on keys/<key> and "update" on sign/<key>/* (Ed25519: sign/<key>), and a token that is still valid.`,
 ];
 
 const unavailable = (host: string, what: string, retryAfterMs?: number): Row => [

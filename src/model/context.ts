@@ -21,11 +21,15 @@ export const assertLive = (context: Context): void => {
   if (performance.now() >= context.deadline) throw deadlineExceeded();
 };
 
-export const deadlineExceeded = (): CountersignError =>
+/** `waitingFor`: the host that had not answered by then. */
+export const deadlineExceeded = (waitingFor?: string): CountersignError =>
   new CountersignError(
     'deadline_exceeded',
     'DEADLINE_EXCEEDED',
-    'The deadline of the request passed before it was done.',
+    waitingFor === undefined
+      ? 'The deadline of the request passed before it was done.'
+      : `The deadline of the request passed; ${waitingFor} had not answered yet.`,
+    waitingFor === undefined ? {} : { metadata: { host: waitingFor } },
   );
 
 export const cancelled = (): CountersignError =>

@@ -43,6 +43,12 @@ export const responseTooLarge = (host: string, maxBytes: number): CountersignErr
 const otherMessage = (code: string, caught: unknown): readonly [string, string] => {
   if (caught instanceof errors.HTTPParserError)
     return ['RESPONSE_MALFORMED', 'answered with something that is not HTTP'];
+  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG') {
+    return [
+      'TLS_FAILED',
+      'does not speak TLS; if plain text is meant, say so (of a registry: in registry.plainHttpHosts)',
+    ];
+  }
   if (/CERT|TLS|SSL|EPROTO|SELF_SIGNED|ISSUER|SIGNATURE/.test(code)) {
     return ['TLS_FAILED', `did not pass TLS verification (${code}); check its certificate and the configured CA`];
   }

@@ -1,6 +1,6 @@
 import { Agent, type Dispatcher } from 'undici';
 import type { Context } from '../model/context.ts';
-import { assertLive } from '../model/context.ts';
+import { assertLive, deadlineExceeded } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
 import { assertAllowed, type EgressPolicy } from './egress.ts';
 import { responseTooLarge, toNetworkError } from './errors.ts';
@@ -89,7 +89,11 @@ const dispatch = (agent: Agent, url: URL, asked: HttpRequest, context: Context):
       reject(toNetworkError(error, url.host));
       controller?.abort(error instanceof Error ? error : new Error('aborted'));
     };
-    const onAbort = (): void => fail(context.signal.reason);
+    const onAbort = (): void => {
+      const { reason } = context.signal;
+      const late = reason instanceof CountersignError && reason.code === 'deadline_exceeded';
+      fail(late ? deadlineExceeded(url.host) : reason);
+    };
     context.signal.addEventListener('abort', onAbort, { once: true });
 
     const limit = (size: number): void => {

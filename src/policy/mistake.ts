@@ -28,7 +28,10 @@ export const mistakeText = ({ file, line, path, problem, fix }: Mistake): string
 const shown = 100;
 
 /** `invalid_argument`, reason `POLICY_INVALID`, with every mistake (the first hundred), one a line. */
-export const policyInvalid = (mistakes: readonly Mistake[]): CountersignError => {
+export const policyInvalid = (found: readonly Mistake[]): CountersignError => {
+  // They were found in the order of the checks; whoever mends a file goes down its lines.
+  const files = [...new Set(found.map(({ file }) => file))];
+  const mistakes = found.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line);
   const rest = mistakes.length > shown ? [`... and ${mistakes.length - shown} more`] : [];
   const listed = mistakes.slice(0, shown);
   return new CountersignError(

@@ -52,7 +52,8 @@ export const statusError = (response: HttpResponse, target: Target, doing: strin
   const told = parseRetryAfter(response.headers['retry-after'], new Date());
 
   if (status === 401 || status === 403) {
-    return new CountersignError('failed_precondition', 'REGISTRY_ACCESS_DENIED', message, { metadata });
+    const fix = 'Check the credentials that the service has for it (registry.dockerConfig, registry.credentials).';
+    return new CountersignError('failed_precondition', 'REGISTRY_ACCESS_DENIED', `${message} ${fix}`, { metadata });
   }
   if (status === 404) return new CountersignError('not_found', 'REGISTRY_NOT_FOUND', message, { metadata });
   if (status === 429) {

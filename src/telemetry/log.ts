@@ -7,8 +7,8 @@ import type { LogSettings } from './settings.ts';
 
 export type { Logger };
 
-/** Where whole lines of the log go; `flushSync` writes what is still buffered. */
-export type LogDestination = { write(line: string): void; flushSync?(): void };
+/** Where whole lines of the log go; `flush` calls back when all of them have arrived. */
+export type LogDestination = { write(line: string): void; flush?(done: () => void): void };
 
 /** Names of fields that are never shown, at the top of an entry or one level below. */
 const hidden = ['authorization', 'cookie', 'token', 'password', 'secret', 'headers'];
@@ -20,10 +20,15 @@ const hidden = ['authorization', 'cookie', 'token', 'password', 'secret', 'heade
  */
 export const createLogger = (
   settings: LogSettings,
-  destination: LogDestination = pino.destination({ fd: 2, sync: false }),
+  // With minLength 0, flush would call back before anything is written.
+  destination: LogDestination = pino.destination({ fd: 2, sync: false, minLength: 1 }),
   terminal: boolean = process.stderr.isTTY === true,
 ): Logger => {
   const asText = settings.format === 'text' || (settings.format === 'auto' && terminal);
+  const lines: LogDestination = {
+    write: (line) => destination.write(redact(asText ? logText(line) : line)),
+    flush: (done) => (destination.flush === undefined ? done() : destination.flush(done)),
+  };
   return pino(
     {
       level: settings.level,
@@ -34,9 +39,19 @@ export const createLogger = (
       serializers: { err: (error: unknown) => describeError(error) },
       mixin: traceIds,
     },
-    { write: (line: string) => destination.write(redact(asText ? logText(line) : line)) },
+    lines,
   );
 };
+
+/** Resolves when every line is written, in its order, or after a second: a reader that is stuck does not keep us. */
+export const flushLog = (logger: Logger): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, 1_000);
+    logger.flush(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
 
 const traceIds = (): object => {
   const span = trace.getActiveSpan()?.spanContext();

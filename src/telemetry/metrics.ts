@@ -58,17 +58,6 @@ export const recordRequest = ({ transport, method, code, seconds }: RequestMeasu
 /** The time of one leg, in seconds. */
 export const recordLeg = (leg: Leg, seconds: number): void => instruments?.legs.record(seconds, { leg });
 
-/** Runs one leg and records its time, whether it succeeds or not. */
-export const timeLeg = async <T>(leg: Leg, fn: () => Promise<T>): Promise<T> => {
-  if (instruments === undefined) return fn();
-  const started = performance.now();
-  try {
-    return await fn();
-  } finally {
-    recordLeg(leg, (performance.now() - started) / 1000);
-  }
-};
-
 /** One policy decision; `rule` is the name of a configured rule, undefined for the default deny. */
 export const recordDecision = (rule: string | undefined, allowed: boolean): void =>
   instruments?.decisions.add(1, { rule: rule ?? '', decision: allowed ? 'allow' : 'deny' });

@@ -41,3 +41,14 @@ test('anything else is a problem', async () => {
   assert.equal(wrong.headers.get('allow'), 'GET, HEAD');
   assert.equal((await get('/__proto__')).status, 404);
 });
+
+test('without metrics, their page says how to turn them on', async (t) => {
+  const address = { host: '127.0.0.1', port: 0 };
+  const quiet = await startAdmin({ address, ready: () => [], metrics: undefined, version: { version: '', node: '' } });
+  t.after(() => quiet.close());
+  const response = await fetch(`http://127.0.0.1:${quiet.port}/metrics`);
+  assert.equal(response.status, 404);
+  const problem = (await response.json()) as { reason: string; detail: string };
+  assert.equal(problem.reason, 'METRICS_OFF');
+  assert.match(problem.detail, /telemetry\.metrics: true/);
+});

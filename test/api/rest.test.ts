@@ -216,3 +216,24 @@ test('templates with custom verbs become paths that do not collide', () => {
   assert.ok(templateExpression('/v1/keys/{key}').test('/v1/keys/a'));
   assert.ok(!templateExpression('/v1/keys/{key}').test('/v1/keys/a/b'));
 });
+
+test('what cannot be read and what breaks a rule are named together', async () => {
+  const spoiled = {
+    subject: { image: 'two words' },
+    key: 'NO SPACE',
+    bogus: 1,
+    formats: ['FORMAT_X'],
+    annotations: { 'a b': 'c' },
+  };
+  const { status, body: problem } = await rest('/v1/sign', spoiled);
+  assert.equal(status, 400);
+  assert.deepEqual(
+    problemViolations(problem).map(({ field }) => field),
+    ['bogus', 'formats[0]', 'subject.image', 'key', 'annotations["a b"]'],
+  );
+  const empty = await rest('/v1/sign', { key: 5 });
+  assert.deepEqual(
+    problemViolations(empty.body).map(({ field }) => field),
+    ['key', 'subject'],
+  );
+});

@@ -28,7 +28,11 @@ export type LoadResult = {
 };
 
 const run = async (order: LoadOrder): Promise<LoadResult> => {
-  const client = new Client(order.target, credentials.createInsecure());
+  // A connection takes at most 100 calls at once.
+  const clients = Array.from(
+    { length: Math.ceil(order.inFlight / 64) },
+    () => new Client(order.target, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }),
+  );
   const request = readFileSync(order.requestFile);
   const metadata = new Metadata();
   if (order.token !== '') metadata.set('authorization', `Bearer ${order.token}`);
@@ -36,7 +40,7 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
   const latencies: number[] = [];
   let errors = 0;
   let firstError = '';
-  const call = (): Promise<void> =>
+  const call = (client: Client): Promise<void> =>
     new Promise((resolve) => {
       const start = performance.now();
       client.makeUnaryRequest(order.path, identity, identity, request, metadata, (error) => {
@@ -51,17 +55,18 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
   const during = async (seconds: number): Promise<number> => {
     const start = performance.now();
     const end = start + seconds * 1000;
-    const lane = async (): Promise<void> => {
-      while (performance.now() < end) await call();
+    const lane = async (client: Client): Promise<void> => {
+      while (performance.now() < end) await call(client);
     };
-    await Promise.all(Array.from({ length: order.inFlight }, lane));
+    const lanes = Array.from({ length: order.inFlight }, (_, index) => clients[index % clients.length]);
+    await Promise.all(lanes.map((client) => client && lane(client)));
     return (performance.now() - start) / 1000;
   };
   await during(order.warmupSeconds);
   latencies.length = 0;
   process.stdout.write('warm\n');
   const seconds = await during(order.seconds);
-  client.close();
+  for (const client of clients) client.close();
   latencies.sort((a, b) => a - b);
   const at = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
   return {

@@ -7,8 +7,8 @@ export type Measured = {
   readonly pid: number;
   /** CPU seconds, user and system, used so far (clock ticks of 10 ms). */
   cpuSeconds(): number;
-  /** Resident memory, MiB. */
-  residentMiB(): number;
+  /** Resident memory, in 10^6 bytes. */
+  residentMB(): number;
   ended(): boolean;
   /** The first line that it prints on standard output. */
   firstLine(): Promise<string>;
@@ -22,9 +22,9 @@ const cpuSecondsOf = (pid: number): number => {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 };
 
-const residentMiBOf = (pid: number): number => {
+const residentMBOf = (pid: number): number => {
   const line = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(line?.[1] ?? 0) / 1024;
+  return (Number(line?.[1] ?? 0) * 1024) / 1e6;
 };
 
 /** Starts `node <args>`; what it says on standard error goes to ours. */
@@ -34,7 +34,7 @@ export const startMeasured = (args: readonly string[]): Measured => {
   return {
     pid,
     cpuSeconds: () => cpuSecondsOf(pid),
-    residentMiB: () => residentMiBOf(pid),
+    residentMB: () => residentMBOf(pid),
     ended: () => child.exitCode !== null || child.signalCode !== null,
     firstLine: () => firstLine(child),
     stop: async () => {

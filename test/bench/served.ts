@@ -64,7 +64,7 @@ export const startServed = async (options: {
   const started = performance.now();
   const child = startMeasured([
     '--max-semi-space-size=4',
-    join(import.meta.dirname, '..', '..', 'src', 'main.ts'),
+    join(import.meta.dirname, '..', '..', 'src', 'countersign.js'),
     'serve',
     '--config',
     config,

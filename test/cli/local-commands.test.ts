@@ -70,7 +70,7 @@ test('check-config reads the policy against the keys and issuers of the configur
   assert.equal(good.err, '');
   assert.equal(good.code, 0);
   assert.match(good.out, /keys +release/);
-  assert.match(good.out, /policy +1 rules, sha256:[0-9a-f]{64}/);
+  assert.match(good.out, /policy +1 rule, sha256:[0-9a-f]{64}/);
   const bad = await capture(['check-config', await write('bad.yaml', config('relaese'))]);
   assert.equal(bad.code, 6);
   assert.match(bad.err, /rules\.yaml:6: .*release/);

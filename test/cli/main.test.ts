@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 
-const mainPath = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+const mainPath = join(import.meta.dirname, '..', '..', 'src', 'countersign.js');
 
 type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string };
 const main = (...args: readonly string[]): Promise<Finished> =>
@@ -63,4 +64,19 @@ test('a reader that goes away is no failure', async () => {
   const [code] = await once(child, 'close');
   assert.equal(stderr, '');
   assert.equal(code, 0);
+});
+
+test('the launcher runs here, and under a Node.js that is too old on the one that came as an npm package', async () => {
+  const launcher = join(import.meta.dirname, '..', '..', 'src', 'countersign.js');
+  const start = (...args: readonly string[]) =>
+    promisify(execFile)(process.execPath, [...args, launcher, 'version', '--output', 'json']);
+  assert.equal(JSON.parse((await start()).stdout).node, process.versions.node);
+
+  const versions = `{ ...process.versions, node: '20.19.0' }`;
+  const old = ['--import', `data:text/javascript,Object.defineProperty(process, 'versions', { value: ${versions} })`];
+  const packaged = existsSync(
+    join(import.meta.dirname, '..', '..', 'node_modules', `node-${process.platform}-${process.arch}`),
+  );
+  if (packaged) assert.match(JSON.parse((await start(...old)).stdout).node, /^24\./);
+  else await assert.rejects(start(...old), { code: 78 });
 });

@@ -1,13 +1,16 @@
 import { ServerCredentials } from '@grpc/grpc-js';
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { KeyService } from '../../src/gen/countersign/v1/keys_pb.ts';
 import { selfSigned } from '../certificates.ts';
 import { capture } from './capture.ts';
-import { answering, startFakeServiceWith } from './fake-service.ts';
+import { answering, startFakeService, startFakeServiceWith } from './fake-service.ts';
 
 const server = selfSigned();
 const client = selfSigned();
@@ -42,8 +45,25 @@ test('TLS with a CA of our own and a client certificate', async () => {
 test('a server that no known CA vouches for, or a missing client certificate, is unavailable', async () => {
   const unknown = await list('--client-cert', certificate, '--client-key', key);
   assert.equal(unknown.code, 7);
-  assert.match(unknown.err, /self.signed/i);
-  assert.equal((await list('--ca-file', ca)).code, 7);
+  assert.match(unknown.err, /has a certificate that is not trusted \(self.signed.*--ca-file/i);
+  const nobody = await list('--ca-file', ca);
+  assert.equal(nobody.code, 7);
+  assert.match(nobody.err, /wants another client certificate: .*--client-cert/);
+});
+
+test('TLS asked of a port without it, plain text of one with it, HTTP where gRPC is meant: each is told', async (t) => {
+  const plain = await startFakeService(answering(KeyService.method.listKeys, () => ({ keys: [] })));
+  const http = createServer().listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  t.after(() => {
+    plain.stop();
+    http.close();
+  });
+  const ask = (to: string) => capture(['keys', 'list', '--server', to, '--timeout', '2s']);
+  assert.match((await ask(plain.server.replace('grpc://', 'grpcs://'))).err, /does not speak TLS; .* grpc:\/\/127/);
+  assert.match((await ask(service.server)).err, /whether it speaks TLS \(grpcs:\/\/\)/);
+  const { port } = http.address() as AddressInfo;
+  assert.match((await ask(`grpc://127.0.0.1:${port}`)).err, /does not speak gRPC/);
 });
 
 test('files that hold no PEM are named as the fault', async () => {

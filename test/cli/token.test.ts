@@ -36,6 +36,23 @@ test('a token comes from the option, a file, a named variable or the environment
   assert.equal((await sent(['--token-env', 'ID_TOKEN'], { ID_TOKEN: 'git.lab.x' })).authorization, 'Bearer git.lab.x');
 });
 
+test('what the arguments say wins over the environment, and only one of them can be said', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'countersign-cli-'));
+  t.after(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'token');
+  await writeFile(file, 'from.file.x\n');
+  const env = { COUNTERSIGN_TOKEN: 'from.env.x', COUNTERSIGN_TOKEN_FILE: '/nonexistent', ID_TOKEN: 'git.lab.x' };
+  assert.equal((await sent(['--token-file', file], env)).authorization, 'Bearer from.file.x');
+  assert.equal((await sent(['--token-env', 'ID_TOKEN'], env)).authorization, 'Bearer git.lab.x');
+  assert.equal((await sent([], env)).authorization, 'Bearer from.env.x');
+  const absent = await sent(['--token-file', join(folder, 'none')], env);
+  assert.equal(absent.code, 6);
+  assert.equal(absent.authorization, undefined);
+  const both = await sent(['--token-file', file, '--token', 'a.b.c']);
+  assert.equal(both.code, 2);
+  assert.match(both.err, /Only one of --token-file and --token can be used/);
+});
+
 test('GitHub Actions is asked for a token of our audience', async () => {
   const asked: string[] = [];
   const github = createServer((request, response) => {

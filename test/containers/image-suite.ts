@@ -17,7 +17,7 @@ import { image, projectImage } from './images.ts';
 import { type ContainerRegistry, type ContainerVault, startProject, startRegistry, startVault } from './start.ts';
 
 const audience = 'countersign.test';
-const main = resolve(import.meta.dirname, '../../src/main.ts');
+const main = resolve(import.meta.dirname, '../../src/countersign.js');
 const run = promisify(execFile);
 
 export const imageSuite = (): void =>

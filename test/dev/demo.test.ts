@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-const mainPath = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+const mainPath = join(import.meta.dirname, '..', '..', 'src', 'countersign.js');
 
 type Running = {
   readonly child: ChildProcess;

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-export const mainPath = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+export const mainPath = join(import.meta.dirname, '..', '..', 'src', 'countersign.js');
 
 export type LogEntry = { readonly msg?: string; readonly [name: string]: unknown };
 

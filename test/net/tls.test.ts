@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer as createPlainServer } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -76,5 +77,21 @@ test('the client trusts the CA that it is given, and no other', async (t) => {
     assert.equal(error.code, 'unavailable');
     assert.equal(error.reason, 'TLS_FAILED', error.message);
     return true;
+  });
+});
+
+test('a server that speaks plain text where TLS is meant is told as such, and what to do', async (t) => {
+  const server = createPlainServer((_, response) => response.end('secret'));
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const client = createHttpClient({ plainHttpHosts: [] });
+  t.after(async () => {
+    await client.close();
+    server.close();
+  });
+  const request = { method: 'GET', url: `https://${host}/`, headers: {}, maxBytes: 100 } as const;
+  await assert.rejects(client.request(request, openContext('test', 5_000).context), {
+    reason: 'TLS_FAILED',
+    message: `${host} does not speak TLS; if plain text is meant, say so (of a registry: in registry.plainHttpHosts).`,
   });
 });

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { CountersignError } from '../../src/model/error.ts';
-import { createLogger, type Logger } from '../../src/telemetry/log.ts';
+import { createLogger, flushLog, type Logger } from '../../src/telemetry/log.ts';
 import { redact } from '../../src/telemetry/redact.ts';
 import { type LogSettings, telemetrySettings } from '../../src/telemetry/settings.ts';
 
@@ -103,4 +103,26 @@ test('what is buffered is written before the process exits', async () => {
   const lines = stderr.trimEnd().split('\n');
   assert.equal(lines.length, 2000);
   assert.equal((JSON.parse(lines[1999] ?? '') as { index: number }).index, 1999);
+});
+
+test('flushLog waits until every line has arrived, and not for ever', async () => {
+  const program = `
+    import { createLogger, flushLog } from './src/telemetry/log.ts';
+    const log = createLogger({ level: 'info', format: 'json' });
+    for (let index = 0; index < 20; index += 1) { log.info({ index }, 'line'); if (index % 7 === 0) await flushLog(log); }
+    await flushLog(log);
+    process.reallyExit(0);`; // without the hooks that would write the rest
+  const root = new URL('../../', import.meta.url);
+  const { stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], { cwd: root });
+  const indexes = stderr
+    .trimEnd()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { index: number }).index);
+  assert.deepEqual(
+    indexes,
+    Array.from({ length: 20 }, (_, index) => index),
+  );
+
+  const stuck = createLogger(telemetrySettings.parse({}).log, { write: () => {}, flush: () => {} });
+  await flushLog(stuck);
 });
