@@ -19,7 +19,7 @@ export type KeyDescription = {
   readonly protectionLevel: ProtectionLevel;
   /** The version that signs, pinned until the key is opened again. */
   readonly signing: KeyVersion;
-  /** All versions, newest first; old ones still verify. */
+  /** All versions as last read, newest first; old ones still verify. */
   readonly versions: readonly ListedVersion[];
 };
 

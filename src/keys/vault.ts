@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { Context } from '../model/context.ts';
+import { type Context, openContext } from '../model/context.ts';
 import type { HttpClientOptions } from '../net/http.ts';
 import type { HttpClient } from '../net/port.ts';
 import type { Leases } from './leases.ts';
-import type { Key } from './port.ts';
+import type { Key, ListedVersion } from './port.ts';
 import { readTextFile } from './read-file.ts';
 import { createVaultClient } from './vault-client.ts';
 import { createVaultSession, type VaultSession } from './vault-session.ts';
@@ -14,7 +14,13 @@ export type VaultDeps = {
   readonly createHttp: (options: HttpClientOptions) => HttpClient;
   /** Keys of one Vault under one login share its session. */
   readonly vaultSessions: Leases<VaultSession>;
+  /** How old the list of versions may get, in milliseconds; default 60,000. */
+  readonly versionsMaxAgeMs?: number;
 };
+
+const defaultVersionsMaxAgeMs = 60_000;
+/** The longest a background reading may take, in milliseconds. */
+const refreshTimeoutMs = 10_000;
 
 const openSession = (settings: VaultSettings, ca: string | undefined, deps: VaultDeps): VaultSession => {
   const url = new URL(settings.address);
@@ -52,10 +58,20 @@ export const openVaultKey = async (settings: VaultSettings, deps: VaultDeps, con
   };
   try {
     const path = `${settings.mount}/keys/${transit.key}`;
-    const versions = readVersions(await session.call((token) => client.read(path, token, context), context), transit);
-    const { state: _, createdAt: __, ...signing } = pinVersion(versions, settings.version, transit);
+    const read = async (asked: Context): Promise<readonly ListedVersion[]> =>
+      readVersions(await session.call((token) => client.read(path, token, asked), asked), transit);
+    const versions = refreshed(await read(context), read, deps.versionsMaxAgeMs ?? defaultVersionsMaxAgeMs);
+    const { state: _, createdAt: __, ...signing } = pinVersion(versions(), settings.version, transit);
     return {
-      description: { name: settings.name, backend: 'vault', protectionLevel: 'software', signing, versions },
+      get description() {
+        return {
+          name: settings.name,
+          backend: 'vault',
+          protectionLevel: 'software',
+          signing,
+          versions: versions(),
+        } as const;
+      },
       sign: async (toSign, asked) => {
         const [below, body] = signRequest(signing, transit.key, toSign);
         const target = `${settings.mount}/${below}`;
@@ -68,4 +84,35 @@ export const openVaultKey = async (settings: VaultSettings, deps: VaultDeps, con
     await release();
     throw caught;
   }
+};
+
+/**
+ * The versions as last read. When they are older than `maxAgeMs`, asking for them starts another reading in the background,
+ * so that verification comes to know what a rotation added while the version that signs stays pinned. A reading that
+ * fails changes nothing; the next asking after another `maxAgeMs` tries again.
+ */
+const refreshed = (
+  first: readonly ListedVersion[],
+  read: (context: Context) => Promise<readonly ListedVersion[]>,
+  maxAgeMs: number,
+): (() => readonly ListedVersion[]) => {
+  let versions = first;
+  let readAt = performance.now();
+  const refresh = async (): Promise<void> => {
+    const owned = openContext('refresh-key-versions', refreshTimeoutMs);
+    try {
+      versions = await read(owned.context);
+    } catch {
+      // The versions that are known still verify; signing tells of a Vault that is down.
+    } finally {
+      owned.dispose();
+    }
+  };
+  return () => {
+    if (performance.now() - readAt >= maxAgeMs) {
+      readAt = performance.now();
+      void refresh();
+    }
+    return versions;
+  };
 };

@@ -85,6 +85,22 @@ test('versions: the newest signs, all are listed, a rotation changes nothing unt
   assert.equal((await ring.sign('subject', message, testContext())).version.version, '2');
 });
 
+test('a version that a rotation added is known for verification without opening the key anew', async (t) => {
+  const vault = await started(t);
+  const ring = openKeyring([settings(vault)], { versionsMaxAgeMs: 0 });
+  t.after(() => ring.close());
+  const known = async () => (await ring.describe('subject', testContext())).versions.map(({ version }) => version);
+  assert.deepEqual(await known(), ['1']);
+  vault.rotate('release');
+  const deadline = performance.now() + 5_000;
+  while ((await known()).length < 2) {
+    assert.ok(performance.now() < deadline, 'the new version never became known');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual(await known(), ['2', '1']);
+  assert.equal((await ring.sign('subject', message, testContext())).version.version, '1', 'the pinned one signs');
+});
+
 test('a pinned version signs; a disabled or absent one is refused at open', async (t) => {
   const vault = await started(t);
   for (let round = 0; round < 2; round += 1) vault.rotate('release');
