@@ -74,7 +74,8 @@ export const observeDecide =
 
 /** Span `audit.write`. */
 export const observeAudit = (audit: AuditSink): AuditSink => ({
-  write: (record) => withSpan('audit.write', { 'countersign.audit.event': record.event }, () => audit.write(record)),
+  write: (record, until) =>
+    withSpan('audit.write', { 'countersign.audit.event': record.event }, () => audit.write(record, until)),
   healthy: () => audit.healthy(),
   close: () => audit.close(),
 });

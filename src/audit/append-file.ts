@@ -6,8 +6,10 @@ const { O_APPEND, O_CREAT, O_WRONLY } = constants;
 
 /** An open file to which whole lines are appended. Not for concurrent use. */
 export type AppendFile = {
-  /** Appends and, if asked for, makes durable. After a failure the file must be opened anew: half a line may be in it. */
-  append(lines: string, durable: boolean): Promise<void>;
+  /** After a failure the file must be opened anew: half a line may be in it. */
+  append(lines: string): Promise<void>;
+  /** Makes durable what was appended. */
+  sync(): Promise<void>;
   /** Does any directory entry still lead to the file? False after it was deleted. */
   linked(): boolean;
   close(): Promise<void>;
@@ -29,13 +31,13 @@ export const openAppendFile = async (path: string): Promise<AppendFile> => {
     throw error;
   }
   return {
-    append: async (lines, durable) => {
+    append: async (lines) => {
       const bytes = Buffer.from(torn ? `\n${lines}` : lines);
       let written = 0;
       while (written < bytes.length) written += (await handle.write(bytes, written)).bytesWritten;
       torn = false;
-      if (durable) await handle.datasync();
     },
+    sync: () => handle.datasync(),
     linked: () => fstatSync(handle.fd).nlink > 0,
     close: () => handle.close(),
   };

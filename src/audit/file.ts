@@ -29,24 +29,31 @@ export const openFileSink = async (settings: FileAuditSettings): Promise<FileAud
   });
   let stale = false;
 
-  const queue = groupCommit(async (lines) => {
+  /** A failed fsync may have dropped what was written, and says so only once: a new handle starts clean. */
+  const orStale = async (operation: () => Promise<void>): Promise<void> => {
     try {
-      if (stale || !file.linked()) {
-        const fresh = await openAppendFile(settings.file);
-        await file.close().catch(() => undefined);
-        file = fresh;
-        stale = false;
-      }
-      await file.append(lines, settings.fsync);
+      await operation();
     } catch (error) {
-      // A failed fsync may have dropped what was written, and says so only once: a new handle starts clean.
       stale = true;
       throw error;
     }
+  };
+  const append = async (lines: string): Promise<void> => {
+    if (stale || !file.linked()) {
+      const fresh = await openAppendFile(settings.file);
+      await file.close().catch(() => undefined);
+      file = fresh;
+      stale = false;
+    }
+    await file.append(lines);
+  };
+  const queue = groupCommit({
+    append: (lines) => orStale(() => append(lines)),
+    sync: () => orStale(async () => (settings.fsync ? file.sync() : undefined)),
   });
 
   return {
-    write: (record) => queue.write(`${JSON.stringify(record)}\n`),
+    write: (record, until) => queue.write(`${JSON.stringify(record)}\n`, until),
     healthy: () => queue.healthy(),
     reopen: () => {
       stale = true;

@@ -33,12 +33,18 @@ export type AuditRecord = {
 };
 
 /**
- * Where audit records go. `write` resolves when the record is durable (for a file: after fsync) and rejects with
- * `unavailable`, reason `AUDIT_UNAVAILABLE`, when it cannot be; the use case then signs nothing. Concurrent writes are
- * allowed and keep their order; one fsync may cover many.
+ * How far a record must have come before `write` resolves. `durable`: it survives a power failure (for a file: fsync).
+ * `written`: the system has it, so it survives the end of this process.
+ */
+export type Until = 'durable' | 'written';
+
+/**
+ * Where audit records go. `write` resolves when the record has come as far as `until` says (default: `durable`) and
+ * rejects with `unavailable`, reason `AUDIT_UNAVAILABLE`, when it cannot; the use case then signs nothing. Concurrent
+ * writes are allowed and keep their order; one fsync may cover many.
  */
 export interface AuditSink {
-  write(record: AuditRecord): Promise<void>;
+  write(record: AuditRecord, until?: Until): Promise<void>;
   /** Can a record be written now? Readiness asks. */
   healthy(): boolean;
   close(): Promise<void>;

@@ -16,16 +16,17 @@ const writeTo = promisify(write);
  */
 export const openStdoutSink = (descriptor = 1): AuditSink => {
   let torn = false;
-  const queue = groupCommit(async (lines) => {
+  const append = async (lines: string): Promise<void> => {
     let rest = Buffer.from(torn ? `\n${lines}` : lines);
     while (rest.length > 0) {
       const written = await writeSome(descriptor, rest);
       torn = written < rest.length;
       rest = rest.subarray(written);
     }
-  });
+  };
+  const queue = groupCommit({ append, sync: async () => {} });
   return {
-    write: (record) => queue.write(`${JSON.stringify(record)}\n`),
+    write: (record, until) => queue.write(`${JSON.stringify(record)}\n`, until),
     healthy: () => queue.healthy(),
     close: () => queue.close(),
   };

@@ -37,11 +37,24 @@ const readPkcs1 = (bytes: Buffer): KeyObject | undefined => {
   }
 };
 
+/** PEM texts that were read before, least recently used first; reading one takes longer than verifying with it. */
+const readBefore = new Map<string, PublicKey>();
+const maxReadBefore = 256;
+
 /**
  * Reads the PEM public key that a caller brings (`PUBLIC KEY`, or `RSA PUBLIC KEY`); one block, at most 16 KiB. `field` is
  * its path in the request. Throws `invalid_argument` for anything else, with its own words for a private key.
  */
 export const parsePublicKeyPem = (pem: string, field = 'pem', rsaPadding?: RsaPadding): PublicKey => {
+  const id = `${rsaPadding ?? ''} ${pem}`;
+  const publicKey = readBefore.get(id) ?? readPublicKeyPem(pem, field, rsaPadding);
+  readBefore.delete(id);
+  readBefore.set(id, publicKey);
+  if (readBefore.size > maxReadBefore) readBefore.delete(readBefore.keys().next().value ?? '');
+  return publicKey;
+};
+
+const readPublicKeyPem = (pem: string, field: string, rsaPadding: RsaPadding | undefined): PublicKey => {
   const refuse = (description: string): CountersignError => invalidArgument([{ field, description }]);
   if (/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(pem.slice(0, maxPublicKeyPem))) {
     throw refuse('this is a private key: keep it secret, treat it as leaked, and send only the public key');

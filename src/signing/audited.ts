@@ -1,5 +1,5 @@
 import { auditRecord } from '../audit/record.ts';
-import type { AuditRecord, AuditSink } from '../audit/port.ts';
+import type { AuditRecord, AuditSink, Until } from '../audit/port.ts';
 import type { Context } from '../model/context.ts';
 import type { Decision, Question } from '../model/decision.ts';
 import type { Digest } from '../model/digest.ts';
@@ -8,7 +8,10 @@ import type { StoredSignature } from '../model/result.ts';
 import { sha256 } from '../model/digest.ts';
 import type { StoredAt } from '../model/signature.ts';
 
-/** The audit records of one request share these fields. */
+/**
+ * The audit records of one request. The intent must survive a power failure, since it tells that a key may have been used;
+ * how it ended is written before the answer, and would be missing, not wrong, after one.
+ */
 export type AuditTrail = {
   /** The key may be used only after this has resolved with the record's id. Rejects `unavailable`: sign nothing then. */
   intended(keyVersion: string, digest: Digest): Promise<string>;
@@ -76,25 +79,25 @@ export const openTrail = (audit: AuditSink, question: Question, decision: Decisi
   const write = async (
     event: AuditRecord['event'],
     rest: Pick<AuditRecord, 'intent' | 'results' | 'error'>,
+    until: Until,
   ): Promise<string> => {
     const record = auditRecord(event, { ...shared, keyVersion, digest, ...rest });
-    await audit.write(record);
+    await audit.write(record, until);
     return record.id;
   };
   return {
     intended: async (version, subjectDigest) => {
       keyVersion = version;
       digest = subjectDigest;
-      intent = await write('intended', { intent: undefined, results: [], error: undefined });
+      intent = await write('intended', { intent: undefined, results: [], error: undefined }, 'durable');
       return intent;
     },
     completed: async (outputs) => {
-      await write('completed', { intent, results: summarize(outputs), error: undefined });
+      await write('completed', { intent, results: summarize(outputs), error: undefined }, 'written');
     },
     failed: async (error, outputs) => {
-      await write('failed', { intent, results: summarize(outputs), error: describeError(error) }).catch(
-        () => undefined,
-      );
+      const rest = { intent, results: summarize(outputs), error: describeError(error) };
+      await write('failed', rest, 'written').catch(() => undefined);
     },
   };
 };

@@ -1,10 +1,11 @@
 /*
- * The load generator, in a process of its own: sends one prepared unary request over and over and prints what it saw.
+ * The load generator, in a process of its own: sends one prepared unary call over and over and prints what it saw.
  *
- *   node test/bench/load.ts '{"target":"127.0.0.1:1","path":"/pkg.Service/Method","requestFile":"f","token":"t","inFlight":16,"seconds":5}'
+ *   node test/bench/load.ts '{"target":"127.0.0.1:1","path":"/pkg.Service/Method","requestFile":"f","token":"t","inFlight":16,...}'
  */
 import { readFileSync } from 'node:fs';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
+import { openRawConnection, type RawConnection } from './raw-http2.ts';
 
 export type LoadOrder = {
   readonly target: string;
@@ -21,62 +22,66 @@ export type LoadResult = {
   readonly calls: number;
   readonly perSecond: number;
   readonly errors: number;
-  readonly firstError: string;
   /** Milliseconds. */
   readonly p50: number;
   readonly p99: number;
 };
 
+/** A connection takes at most 100 calls at once, and its window 64 KiB that the server has not read. */
+const callsPerConnection = 64;
+
+/** One call by an ordinary gRPC client: rejects with what the server says when it is refused. */
+const callOnce = (order: LoadOrder, message: Buffer): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const client = new Client(order.target, credentials.createInsecure());
+    const metadata = new Metadata();
+    if (order.token !== '') metadata.set('authorization', `Bearer ${order.token}`);
+    const same = (value: Buffer): Buffer => value;
+    client.makeUnaryRequest(order.path, same, same, message, metadata, (error) => {
+      client.close();
+      if (error) reject(new Error(`${order.path}: ${error.code} ${error.details}`));
+      else resolve();
+    });
+  });
+
 const run = async (order: LoadOrder): Promise<LoadResult> => {
-  // A connection takes at most 100 calls at once.
-  const clients = Array.from(
-    { length: Math.ceil(order.inFlight / 64) },
-    () => new Client(order.target, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }),
-  );
-  const request = readFileSync(order.requestFile);
-  const metadata = new Metadata();
-  if (order.token !== '') metadata.set('authorization', `Bearer ${order.token}`);
-  const identity = (value: Buffer): Buffer => value;
+  const message = readFileSync(order.requestFile);
+  await callOnce(order, message);
   const latencies: number[] = [];
   let errors = 0;
-  let firstError = '';
-  const call = (client: Client): Promise<void> =>
-    new Promise((resolve) => {
-      const start = performance.now();
-      client.makeUnaryRequest(order.path, identity, identity, request, metadata, (error) => {
-        latencies.push(performance.now() - start);
-        if (error) {
-          errors += 1;
-          firstError ||= `${error.code} ${error.details}`;
-        }
-        resolve();
-      });
-    });
+  let underWay = 0;
+  let stopAt = 0;
+  let stopped = (): void => {};
+  const connections: RawConnection[] = [];
+  for (let count = 0; count < order.inFlight; count += callsPerConnection) {
+    const index = connections.length;
+    const onEnd = (milliseconds: number, good: boolean): void => {
+      latencies.push(milliseconds);
+      if (!good) errors += 1;
+      if (performance.now() < stopAt) connections[index]?.send();
+      else if (--underWay === 0) stopped();
+    };
+    connections.push(await openRawConnection(order.target, { ...order, message }, onEnd));
+  }
   const during = async (seconds: number): Promise<number> => {
     const start = performance.now();
-    const end = start + seconds * 1000;
-    const lane = async (client: Client): Promise<void> => {
-      while (performance.now() < end) await call(client);
-    };
-    const lanes = Array.from({ length: order.inFlight }, (_, index) => clients[index % clients.length]);
-    await Promise.all(lanes.map((client) => client && lane(client)));
+    stopAt = start + seconds * 1000;
+    underWay = order.inFlight;
+    const done = new Promise<void>((resolve) => {
+      stopped = resolve;
+    });
+    for (let lane = 0; lane < order.inFlight; lane += 1) connections[lane % connections.length]?.send();
+    await done;
     return (performance.now() - start) / 1000;
   };
   await during(order.warmupSeconds);
   latencies.length = 0;
   process.stdout.write('warm\n');
   const seconds = await during(order.seconds);
-  for (const client of clients) client.close();
-  latencies.sort((a, b) => a - b);
-  const at = (share: number): number => latencies[Math.floor(latencies.length * share)] ?? Number.NaN;
-  return {
-    calls: latencies.length,
-    perSecond: latencies.length / seconds,
-    errors,
-    firstError,
-    p50: at(0.5),
-    p99: at(0.99),
-  };
+  for (const connection of connections) connection.close();
+  const sorted = latencies.toSorted((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
+  return { calls: sorted.length, perSecond: sorted.length / seconds, errors, p50: at(0.5), p99: at(0.99) };
 };
 
 const order = process.argv[2];
