@@ -27,8 +27,8 @@ export type KeyDescription = {
  * An open key. Safe to call concurrently.
  *
  * `sign` answers with a signature by exactly `description.signing`, as `model/algorithm.ts` says (ECDSA in DER).
- * It does not verify it: `keys/keyring.ts` does, for every kind. Errors: `unavailable` (retryable, with a delay),
- * `resource_exhausted` (throttled), `failed_precondition` (disabled, sealed, deleted key, or an algorithm that cannot
+ * It does not verify it: `keys/keyring.ts` does, for every kind. Errors: `unavailable` (retryable, with a delay; a sealed backend too),
+ * `resource_exhausted` (throttled), `failed_precondition` (disabled or deleted key, or an algorithm that cannot
  * sign a bare digest), `permission_denied` is never used for the backend's own refusals: those are
  * `failed_precondition` with reason `KEY_ACCESS_DENIED`, since the caller did nothing wrong.
  */

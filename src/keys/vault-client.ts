@@ -1,5 +1,6 @@
 import nodeVault from 'node-vault';
 import type { Context } from '../model/context.ts';
+import { CountersignError } from '../model/error.ts';
 import type { HttpClient } from '../net/port.ts';
 import { withRetry } from '../net/retry.ts';
 import { vaultError, vaultGarbage, vaultNetworkError } from './vault-errors.ts';
@@ -23,6 +24,10 @@ type TransportRequest = {
   readonly json?: object;
   readonly context: Context;
 };
+
+/** Within a request, that is; a sealed Vault stays sealed for longer. */
+const mayPassSoon = (error: unknown): boolean =>
+  error instanceof CountersignError && error.retryAfterMs !== undefined && error.reason !== 'KEY_SEALED';
 
 const maxAnswerBytes = 4 * 1024 * 1024;
 
@@ -67,7 +72,7 @@ export const createVaultClient = (http: HttpClient, address: string, namespace: 
     ...(token === undefined ? {} : { 'X-Vault-Token': token }),
   });
   const retried = (operation: () => Promise<unknown>, context: Context): Promise<unknown> =>
-    withRetry(operation, { tries: 3, context, baseMs: 50 });
+    withRetry(operation, { tries: 3, context, baseMs: 50, retryable: mayPassSoon });
 
   return {
     host,

@@ -4,6 +4,8 @@ import { parseRetryAfter } from '../net/retry.ts';
 
 /** What a transient failure waits at least before it is tried again: milliseconds. */
 const transientMs = 100;
+/** People unseal, so callers need not hurry; this service does not try again by itself. */
+const sealedMs = 10_000;
 const throttledMs = 1_000;
 
 /** Vault's own words, for the log: bounded, and from the `errors` list alone, so that nothing sent is quoted. */
@@ -78,7 +80,7 @@ const classify = (host: string, status: number, said: string, retryAfter: number
     ];
   }
   if (status === 503 && /sealed/i.test(said)) {
-    return ['failed_precondition', 'KEY_SEALED', `Vault (${host}) is sealed: unseal it.`];
+    return ['unavailable', 'KEY_SEALED', `Vault (${host}) is sealed: unseal it.`, sealedMs];
   }
   if (status === 412 || status === 472 || status === 473 || status >= 500) {
     return unavailable(host, `cannot answer now (status ${status})`, Math.max(retryAfter ?? 0, transientMs));

@@ -77,13 +77,7 @@ export const logIn = async (client: VaultClient, login: VaultLogin, context: Con
   try {
     return parseAuth(await client.write(path, body, undefined, context), client.host);
   } catch (caught) {
-    if (
-      !(caught instanceof CountersignError) ||
-      caught.code !== 'failed_precondition' ||
-      caught.reason === 'KEY_SEALED'
-    ) {
-      throw caught;
-    }
+    if (!(caught instanceof CountersignError) || caught.code !== 'failed_precondition') throw caught;
     throw new CountersignError(
       'failed_precondition',
       'KEY_ACCESS_DENIED',

@@ -45,7 +45,11 @@ const late = refusal('deadline_exceeded', 'DEADLINE_EXCEEDED');
 
 /** What befalls the request to sign, for good. */
 const cases: readonly Case[] = [
-  { name: 'sealed', fault: errors(503, 'Vault is sealed'), expected: refusal('failed_precondition', 'KEY_SEALED') },
+  {
+    name: 'sealed',
+    fault: errors(503, 'Vault is sealed'),
+    expected: refusal('unavailable', 'KEY_SEALED', { min: 1, max: 10_000 }),
+  },
   {
     name: 'permission denied',
     fault: errors(403, '1 error occurred:\n\t* permission denied\n\n'),
@@ -260,7 +264,7 @@ describe('tokens of Vault', { concurrency: true }, () => {
   });
 
   const fromTheStart: readonly (readonly [string, Parameters<FakeVault['fail']>[1], Expected])[] = [
-    ['sealed', errors(503, 'Vault is sealed'), refusal('failed_precondition', 'KEY_SEALED')],
+    ['sealed', errors(503, 'Vault is sealed'), refusal('unavailable', 'KEY_SEALED', { min: 1, max: 10_000 })],
     // The key is tried again after five seconds, and not before.
     ['500', errors(500), refusal('unavailable', 'KEY_UNAVAILABLE', { min: 5_000, max: 5_000 })],
     ['hang', hang, late],

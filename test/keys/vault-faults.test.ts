@@ -6,9 +6,10 @@ import { openContext } from '../../src/model/context.ts';
 import { rejection, testContext } from '../contract/keys/contract.ts';
 import { failing, message, opened, reading, reset, settings, signing, started } from './vault-world.ts';
 
-test('sealed: at once, as failed precondition', async (t) => {
+test('sealed: at once and without another try, as unavailable with a delay', async (t) => {
   const { error, calls } = await failing(t, { status: 503, body: { errors: ['Vault is sealed'] } });
-  assert.deepEqual([error.code, error.reason, calls], ['failed_precondition', 'KEY_SEALED', 1]);
+  assert.deepEqual([error.code, error.reason, calls], ['unavailable', 'KEY_SEALED', 1]);
+  assert.ok((error.retryAfterMs ?? 0) > 0);
   assert.match(error.message, /unseal it/);
 });
 

@@ -235,7 +235,7 @@ describe('keys in Vault', { skip: skipWithout('vault') }, () => {
     await ring.sign('subject', message, testContext());
     await own.request('PUT', 'sys/seal');
     const sealed = await rejection(ring.sign('subject', message, testContext()));
-    assert.deepEqual([sealed.code, sealed.reason], ['failed_precondition', 'KEY_SEALED']);
+    assert.deepEqual([sealed.code, sealed.reason], ['unavailable', 'KEY_SEALED']);
     await own.stop();
     const gone = await rejection(ring.sign('subject', message, testContext()));
     assert.deepEqual([gone.code, gone.reason], ['unavailable', 'KEY_UNAVAILABLE']);
