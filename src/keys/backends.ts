@@ -1,5 +1,7 @@
 import type { z } from 'zod';
 import type { Context } from '../model/context.ts';
+import type { AwsDeps } from './aws.ts';
+import { awsSettings } from './aws-settings.ts';
 import { openLocalKey } from './local.ts';
 import { localSettings } from './local-settings.ts';
 import type { Key } from './port.ts';
@@ -7,7 +9,7 @@ import type { VaultDeps } from './vault.ts';
 import { vaultSettings } from './vault-settings.ts';
 
 /** What the backends are given from outside. */
-export type BackendDeps = VaultDeps;
+export type BackendDeps = VaultDeps & AwsDeps;
 
 type Backend<Schema extends z.ZodType> = {
   /** One key of this kind in the configuration. */
@@ -27,6 +29,10 @@ export const backends = {
   vault: backend({
     settings: vaultSettings,
     open: async (settings, deps, context) => (await import('./vault.ts')).openVaultKey(settings, deps, context),
+  }),
+  aws: backend({
+    settings: awsSettings,
+    open: async (settings, deps, context) => (await import('./aws.ts')).openAwsKey(settings, deps, context),
   }),
 };
 

@@ -1,6 +1,7 @@
 import { assertLive, type Context, openContext } from '../model/context.ts';
 import { CountersignError, toCountersignError } from '../model/error.ts';
 import type { KeyVersion, ToSign } from '../model/signature.ts';
+import { waitFor } from '../model/wait.ts';
 import { createHttpClient } from '../net/http.ts';
 import type { BackendDeps } from './backends.ts';
 import { protects } from './common-settings.ts';
@@ -8,7 +9,6 @@ import { createLeases } from './leases.ts';
 import type { Key, KeyDescription, ProtectionLevel } from './port.ts';
 import { type KeySettings, openKey } from './settings.ts';
 import { verifySignatureInBackground } from './verify-signature.ts';
-import { waitFor } from './wait.ts';
 
 /** A signature and the exact version that made it; verified. */
 export type Signed = { readonly signature: Uint8Array; readonly version: KeyVersion };
@@ -41,7 +41,15 @@ const openTimeoutMs = 15_000;
 /** A key that failed to open is not tried again before this: a backend that is down is not asked by every request. */
 const failedOpenMs = 5_000;
 /** After these the pinned version no longer signs: the key is opened anew, and the newest version found. */
-const staleReasons = new Set(['KEY_VERSION_DISABLED', 'KEY_VERSION_MISMATCH', 'KEY_NOT_FOUND', 'KEY_DISABLED']);
+const staleReasons = new Set([
+  'KEY_VERSION_DISABLED',
+  'KEY_VERSION_MISMATCH',
+  'KEY_NOT_FOUND',
+  'KEY_DISABLED',
+  'KEY_PENDING_DELETION',
+  'KEY_PENDING_IMPORT',
+  'KEY_INVALID_STATE',
+]);
 
 type Slot = {
   get(context: Context): Promise<Key>;
@@ -216,7 +224,12 @@ export const createKeyring = (openers: readonly KeyOpener[]): Keyring => {
 
 /** The keyring of a configuration; nothing is opened or asked yet. */
 export const openKeyring = (settings: readonly KeySettings[], deps: Partial<BackendDeps> = {}): Keyring => {
-  const all: BackendDeps = { createHttp: createHttpClient, vaultSessions: createLeases(), ...deps };
+  const all: BackendDeps = {
+    createHttp: createHttpClient,
+    vaultSessions: createLeases(),
+    awsClients: createLeases(),
+    ...deps,
+  };
   return createKeyring(
     settings.map((each) => ({
       name: each.name,

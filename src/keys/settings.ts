@@ -4,9 +4,13 @@ import { type BackendDeps, backends, type KeyKind } from './backends.ts';
 import type { Key } from './port.ts';
 
 /** One key of the configuration: `kind` tells which backend holds it and thereby which fields it has. */
-export const keySettings = z.discriminatedUnion('kind', [backends.local.settings, backends.vault.settings], {
-  error: () => `must be one of: ${Object.keys(backends).join(', ')}`,
-});
+export const keySettings = z.discriminatedUnion(
+  'kind',
+  [backends.local.settings, backends.vault.settings, backends.aws.settings],
+  {
+    error: () => `must be one of: ${Object.keys(backends).join(', ')}`,
+  },
+);
 
 export type KeySettings = z.infer<typeof keySettings>;
 
@@ -35,5 +39,7 @@ export const openKey = (settings: KeySettings, deps: BackendDeps, context: Conte
       return backends.local.open(settings, deps, context);
     case 'vault':
       return backends.vault.open(settings, deps, context);
+    case 'aws':
+      return backends.aws.open(settings, deps, context);
   }
 };

@@ -43,7 +43,7 @@ test('accepted as they are written', () => {
 
 test('refused, each with its field and the fix', () => {
   const cases: readonly (readonly [object, RegExp])[] = [
-    [{ ...local, kind: 'aws' }, /^kind: must be one of: local, vault$/],
+    [{ ...local, kind: 'gcp' }, /^kind: must be one of: local, vault, aws$/],
     [{ ...local, name: 'Dev' }, /^name: must be 1 to 63 lower-case/],
     [{ ...local, name: '-dev' }, /^name: /],
     [{ ...local, name: 'a'.repeat(64) }, /^name: /],

@@ -26,6 +26,7 @@ export const peers = [
   { name: 'ggcr-registry', version: '0.20.7', judges: 'registries with the referrers API' },
   { name: 'sigstore-verify', version: '1.3.0', judges: 'bundles, by sigstore-go where cosign cannot' },
   { name: 'vault', version: '1.21.0', judges: 'keys in a real Vault' },
+  { name: 'ministack', version: '1.5.33', judges: 'keys in AWS KMS, as an emulator has them' },
   { name: 'dockerd', version: 'distro', judges: 'the container image, and peers in containers' },
   { name: 'iptables', version: 'distro', judges: 'what dockerd judges' },
   { name: 'ip', version: 'distro', judges: 'what dockerd judges, in a network of its own' },

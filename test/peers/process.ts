@@ -18,7 +18,8 @@ export interface Running {
 export interface Service {
   readonly args: (port: number) => readonly string[];
   readonly ready: (port: number) => Promise<boolean>;
-  readonly env?: Readonly<Record<string, string>>;
+  /** A function where the port is told by the environment. */
+  readonly env?: Readonly<Record<string, string>> | ((port: number) => Readonly<Record<string, string>>);
   readonly timeoutMs?: number;
 }
 
@@ -27,7 +28,8 @@ export async function startPeer(name: PeerName, service: Service): Promise<Runni
   requirePeers(name);
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
-    const running = launch(name, service.args(port), port, service.env);
+    const env = typeof service.env === 'function' ? service.env(port) : service.env;
+    const running = launch(name, service.args(port), port, env);
     const trouble = await readiness(running, () => service.ready(port), service.timeoutMs ?? 20_000);
     if (trouble === undefined) return running;
     await running.stop();

@@ -9,7 +9,7 @@ export const changeBase64Member = (json: string, member: string): string => {
   return json.slice(0, at) + changed + json.slice(at + 1);
 };
 
-/** Changes one character of the hex digest in a simple-signing payload's optional part, or of its type. */
+/** Changes one character of the type in a simple-signing payload. */
 export const changePayload = (payload: string): string => {
   const at = payload.indexOf('cosign container image signature');
   if (at < 0) throw new Error('not a simple-signing payload');

@@ -4,6 +4,7 @@ import { constants, createHash, createPublicKey, randomBytes, verify } from 'nod
 import { test } from 'node:test';
 import { algorithms } from '../../../src/keys/algorithms.ts';
 import type { Keyring } from '../../../src/keys/keyring.ts';
+import type { ProtectionLevel } from '../../../src/keys/port.ts';
 import { publicKeyPem } from '../../../src/keys/public-key.ts';
 import { verifySignature } from '../../../src/keys/verify-signature.ts';
 import type { AlgorithmName } from '../../../src/model/algorithm.ts';
@@ -16,6 +17,8 @@ export type Subject = {
   readonly label: string;
   readonly backend: string;
   readonly algorithm: AlgorithmName;
+  /** What the backend states. Default: software. */
+  readonly protectionLevel?: ProtectionLevel;
   /** The largest message, in bytes, that the backend takes. Default: more than is tried. */
   readonly maxMessage?: number;
   /** Opens a keyring that holds the key under the name `subject`. */
@@ -53,6 +56,7 @@ export const keyContract = ({
   backend,
   algorithm,
   open,
+  protectionLevel = 'software',
   maxMessage = 1024 * 1024,
   skip = false,
 }: Subject): void => {
@@ -67,7 +71,7 @@ export const keyContract = ({
       const description = await ring.describe('subject', context);
       assert.equal(description.name, 'subject');
       assert.equal(description.backend, backend);
-      assert.equal(description.protectionLevel, 'software');
+      assert.equal(description.protectionLevel, protectionLevel);
       assert.equal(description.signing.key, 'subject');
       assert.equal(description.signing.algorithm, algorithm);
       assert.equal(description.signing.hint, createHash('sha256').update(description.signing.spki).digest('base64'));
