@@ -1,27 +1,30 @@
 import type { AuditSink } from './audit/port.ts';
 import type { Decision, Question } from './model/decision.ts';
 import { toCountersignError } from './model/error.ts';
+import { repositoryName, type ResolvedImage } from './model/subject.ts';
 import type { Registry } from './registry/port.ts';
 import type { KeysByName } from './signing/ports.ts';
 import { type Leg, recordDecision, recordKeyError, recordLeg, recordRegistryError } from './telemetry/metrics.ts';
-import { tracingEnabled, withSpan, withSyncSpan } from './telemetry/spans.ts';
+import { tracingEnabled, withClientSpan, withSpan, withSyncSpan } from './telemetry/spans.ts';
 
 /*
  * The ports as the use cases get them, each with its span, its share of the request's time and its error counter. Kept in
  * one place so that use cases and adapters speak of their own matter only.
  */
 
+type Attributes = Readonly<Record<string, string | number>>;
+
 /** Runs one step: its span, its leg's time, and its error counted. One function, since it runs several times a request. */
 const step = async <T>(
   leg: Leg,
   span: string,
-  attributes: Readonly<Record<string, string>>,
+  attributes: Attributes,
   operation: () => Promise<T>,
   count: (reason: string) => void,
 ): Promise<T> => {
   const start = performance.now();
   try {
-    return await (tracingEnabled() ? withSpan(span, attributes, operation) : operation());
+    return await (tracingEnabled() ? withClientSpan(span, attributes, operation) : operation());
   } catch (error) {
     count(toCountersignError(error).reason);
     throw error;
@@ -30,10 +33,18 @@ const step = async <T>(
   }
 };
 
-/** Spans `key.open` and `key.sign`, leg `key`, errors by key. `names`: the configured keys, so that labels stay bounded. */
-export const observeKeys = (keys: KeysByName, names: readonly string[]): KeysByName => {
-  const known = new Map(names.map((name) => [name, { 'countersign.key': name }]));
-  const unknown = { 'countersign.key': '' };
+/**
+ * Spans `key.open` and `key.sign` with the backend's kind, leg `key`, errors by key. `configured`: the keys of the
+ * configuration, so that labels stay bounded.
+ */
+export const observeKeys = (
+  keys: KeysByName,
+  configured: readonly { readonly name: string; readonly kind: string }[],
+): KeysByName => {
+  const known = new Map<string, Attributes>(
+    configured.map(({ name, kind }) => [name, { 'countersign.key': name, 'countersign.key.backend': kind }]),
+  );
+  const unknown: Attributes = { 'countersign.key': '' };
   const observe = <T>(span: string, name: string, operation: () => Promise<T>): Promise<T> =>
     step('key', span, known.get(name) ?? unknown, operation, (reason) => {
       if (known.has(name)) recordKeyError(name, reason);
@@ -44,16 +55,34 @@ export const observeKeys = (keys: KeysByName, names: readonly string[]): KeysByN
   };
 };
 
-/** Spans `registry.resolve`, `registry.attach`, `registry.read`, leg `registry`, errors by reason. */
+const none: Attributes = {};
+
+/** OpenTelemetry's names for the peer of a CLIENT span, of `host[:port]/path`; nothing is made up for the port. */
+const serverAttributes = (repository: string): Attributes => {
+  const [, address, port] = /^(\[[^\]]*\]|[^:/]*)(?::(\d{1,5}))?(?:\/|$)/.exec(repository) ?? [];
+  if (address === undefined) return none;
+  const bare = address.replace(/^\[|\]$/g, '');
+  return { 'server.address': bare, ...(port !== undefined && { 'server.port': Number(port) }) };
+};
+
+/** Spans `registry.resolve`, `registry.attach`, `registry.read` with the registry's host, leg `registry`, errors by reason. */
 export const observeRegistry = (registry: Registry): Registry => {
-  const observe = <T>(span: string, operation: () => Promise<T>): Promise<T> =>
-    step('registry', span, {}, operation, recordRegistryError);
+  const observe = <T>(
+    span: string,
+    image: Pick<ResolvedImage, 'registry' | 'repository'>,
+    repository: string | undefined,
+    operation: () => Promise<T>,
+  ): Promise<T> => {
+    const attributes = tracingEnabled() ? serverAttributes(repository ?? repositoryName(image)) : none;
+    return step('registry', span, attributes, operation, recordRegistryError);
+  };
   return {
-    resolve: (reference, context) => observe('registry.resolve', () => registry.resolve(reference, context)),
+    resolve: (reference, context) =>
+      observe('registry.resolve', reference, undefined, () => registry.resolve(reference, context)),
     attach: (image, sealed, repository, context) =>
-      observe('registry.attach', () => registry.attach(image, sealed, repository, context)),
+      observe('registry.attach', image, repository, () => registry.attach(image, sealed, repository, context)),
     attachments: (image, repository, context) =>
-      observe('registry.read', () => registry.attachments(image, repository, context)),
+      observe('registry.read', image, repository, () => registry.attachments(image, repository, context)),
     close: () => registry.close(),
   };
 };

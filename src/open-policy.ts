@@ -1,9 +1,9 @@
+import { knownBy } from './config/known.ts';
 import type { Config } from './config/schema.ts';
 import type { Decision, Question } from './model/decision.ts';
 import { decide } from './policy/decide.ts';
 import { loadPolicy, type Policy } from './policy/load.ts';
 import { readPolicyFiles } from './policy/read-files.ts';
-import { predicateTypes } from './predicates/predicates.ts';
 import type { Logger } from './telemetry/log.ts';
 
 /** The policy in force, which a reload may replace as a whole; a request sees one policy from its start to its end. */
@@ -34,10 +34,5 @@ export const openPolicy = async (config: Config): Promise<OpenPolicy> => {
 };
 
 /** Reads and checks the policy files against the keys and issuers of the configuration. */
-export const readPolicy = async (config: Config): Promise<Policy> => {
-  return loadPolicy(await readPolicyFiles(config.policy.files), {
-    keys: config.keys.map((key) => key.name),
-    issuers: config.callers.oidc.map(({ issuer, stableClaims }) => ({ issuer, stableClaims })),
-    predicateTypes,
-  });
-};
+export const readPolicy = async (config: Config): Promise<Policy> =>
+  loadPolicy(await readPolicyFiles(config.policy.files), knownBy(config));

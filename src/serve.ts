@@ -82,7 +82,7 @@ export const startService = async (
     keyNames: keyring.names,
     signing: {
       decide: observeDecide((question) => policy.decide(question)),
-      keys: observeKeys(keyring, keyring.names()),
+      keys: observeKeys(keyring, config.keys),
       formats,
       registry: observeRegistry(registry),
       audit: observeAudit(audit),

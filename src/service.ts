@@ -30,7 +30,7 @@ export const createService = ({ callers, signing, keyNames }: ServiceParts): Ser
     if (!decision.allowed) throw policyDenied(question, decision);
   };
 
-  /** May the caller see this key? With `read-key`, or because a rule lets it use it. */
+  /** May the caller see this key? Only by the verb `read-key`: a rule that lets it sign says nothing about that. */
   const maySee = (caller: Caller, key: string): Decision => decide(readKeyQuestion(caller, key));
 
   return {

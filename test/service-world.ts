@@ -63,6 +63,7 @@ const policyFor = (issuer: string, keys: readonly string[]): string =>
         keys,
         repositories: ['**'],
         subjects: ['**'],
+        blobsByDigest: true,
         predicateTypes: ['**'],
         formats: ['simple-signing', 'dsse', 'bundle'],
       },

@@ -2,9 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 /** The folder of third-party vectors: `VECTORS`, or `../shared/vectors` beside the repository. */
-export const vectorsRoot = resolve(
-  process.env['VECTORS'] ?? join(import.meta.dirname, '..', '..', 'shared', 'vectors'),
-);
+const vectorsRoot = resolve(process.env['VECTORS'] ?? join(import.meta.dirname, '..', '..', 'shared', 'vectors'));
 
 export const vectorsPresent = existsSync(vectorsRoot);
 

@@ -6,7 +6,7 @@ import { toProblem } from './problem.ts';
 import { requestIdFrom } from './request-id.ts';
 import type { ListenAddress } from './security.ts';
 
-/** One thing that readiness depends on: `audit`, `policy`, `issuer https://...`. */
+/** One thing that readiness depends on: `serving`, `audit`, `issuers`, `event loop`. */
 export type Check = { readonly name: string; readonly ok: boolean; readonly detail: string };
 
 export type AdminOptions = {

@@ -8,7 +8,7 @@ import type { Storage } from '../model/command.ts';
 import { isDigest } from '../model/digest.ts';
 import { CountersignError, type FieldViolation } from '../model/error.ts';
 import { type FormatName, reservedAnnotationPrefix } from '../model/signature.ts';
-import type { Subject } from '../model/subject.ts';
+import { repositoryName, type Subject } from '../model/subject.ts';
 import { parseReference, parseRepository } from '../registry/reference.ts';
 
 /** Runs a parser of another room for its violations alone; they join those that were found already. */
@@ -84,7 +84,7 @@ export const decodeStorage = (
   return attach ? { kind: 'attach', repository } : { kind: 'return' };
 };
 
-/** `host/path`, canonical; undefined when empty. `allowed`: does this request store or look for anything in a repository? */
+/** `host/path`, canonical, as policy compares it; undefined when empty or bad. `allowed`: does this request store or look for anything in a repository? */
 export const decodeRepository = (
   text: string,
   field: string,
@@ -96,8 +96,11 @@ export const decodeRepository = (
     violations.push({ field, description: 'has a meaning only for an image and with MODE_ATTACH; leave it empty' });
     return undefined;
   }
-  collect(violations, () => parseRepository(text, field));
-  return text;
+  let canonical: string | undefined;
+  collect(violations, () => {
+    canonical = repositoryName(parseRepository(text, field));
+  });
+  return canonical;
 };
 
 /** The annotations as a null-prototype object, so that no name is inherited. */

@@ -13,6 +13,7 @@ import { publicKeyJwk, publicKeyPem } from '../keys/public-key.ts';
 import type { Decision, RuleReason } from '../model/decision.ts';
 import { type FormatName, type KeyVersion, type StoredAt, signedBy } from '../model/signature.ts';
 
+/** A format in the contract; `unknown` for a signature that could not be read. */
 export const formatNumbers: Readonly<Record<FormatName | 'unknown', Format>> = {
   'simple-signing': Format.SIMPLE_SIGNING,
   dsse: Format.DSSE,

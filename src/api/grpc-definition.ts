@@ -4,7 +4,7 @@ import type { ServiceDefinition } from '@grpc/grpc-js';
 const view = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** `/countersign.v1.SigningService/Sign` */
-export const methodPath = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
+const methodPath = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
 
 /**
  * A service of the contract as grpc-js wants it. Messages pass as bytes in both directions and are decoded in the handler:

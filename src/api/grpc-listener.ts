@@ -5,6 +5,7 @@ import { type Server, ServerCredentials } from '@grpc/grpc-js';
 import { watchConnections } from './connections.ts';
 import type { Limits } from './limits.ts';
 import { type ListenAddress, type ListenerSecurity, tlsOptions } from './security.ts';
+import { endSlowSenders } from './slow-senders.ts';
 
 export type GrpcListener = {
   readonly port: number;
@@ -29,8 +30,8 @@ const inject = (socket: Socket, firstByteMs: number, accept: (socket: Socket) =>
 };
 
 /**
- * Listens in gRPC's place, since grpc-js bounds neither the number of connections nor the time of a TLS handshake, and
- * without channelz cannot end its sessions by force. TLS ends here; a client that does not negotiate `h2` is refused.
+ * Listens in gRPC's place, since grpc-js bounds neither the number of connections nor the time of a TLS handshake or of a
+ * message that does not end, and without channelz cannot end its sessions by force. TLS ends here; a client that does not negotiate `h2` is refused.
  * Rejects with the system's error when it cannot listen.
  */
 export const listenGrpc = async (
@@ -67,11 +68,16 @@ export const listenGrpc = async (
   listener.listen(address.port, address.host);
   await once(listener, 'listening');
   const bound = listener.address();
+  const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
+  const stopWatching = endSlowSenders(port, limits.bodyMs);
   return {
-    port: typeof bound === 'object' && bound !== null ? bound.port : address.port,
+    port,
     close: () =>
       new Promise((resolve) => {
-        listener.close(() => resolve());
+        listener.close(() => {
+          stopWatching();
+          resolve();
+        });
         for (const socket of silent) socket.destroy();
       }),
     destroyAll: connections.destroyAll,

@@ -103,7 +103,7 @@ const troubles: ReadonlySet<ErrorCode> = new Set([
   'unavailable',
   'deadline_exceeded',
   'resource_exhausted',
-  'failed_precondition', // a sealed Vault, a credential that a registry refuses: the operator's to mend
+  'failed_precondition', // a disabled key, a credential that a registry refuses: the operator's to mend
 ]);
 
 /** One line a request: no token, no payload. */

@@ -22,7 +22,7 @@ export type Limits = {
   /** From accepting a connection to its first byte. */
   readonly firstByteMs: number;
   readonly tlsHandshakeMs: number;
-  /** REST: from accepting a request to its last header, and to the last byte of its body. */
+  /** From accepting a request to its last header (REST), and to the last byte of its body (both edges). */
   readonly headersMs: number;
   readonly bodyMs: number;
 };

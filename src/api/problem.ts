@@ -3,7 +3,7 @@ import type { CountersignError } from '../model/error.ts';
 import { errorTable, shown } from './errors.ts';
 
 /** The media type of every error over HTTP (RFC 9457). */
-export const problemMediaType = 'application/problem+json';
+const problemMediaType = 'application/problem+json';
 
 const budget = { message: 8000, details: 64_000 };
 

@@ -20,7 +20,7 @@ const regexMatch = (pattern: string, text: string): boolean => {
 const validator = createValidator({ regexMatch });
 
 /** What each pattern of the contract means, and so how to mend a value. */
-export const patternMeanings: Readonly<Record<string, string>> = {
+const patternMeanings: Readonly<Record<string, string>> = {
   '^[a-z0-9][a-z0-9._-]{0,62}$':
     'must be the name of a key: 1 to 63 of a-z, 0-9, ".", "_" and "-", the first one a letter or a digit',
   '^[\\x21-\\x7e]+$': 'must be printable ASCII without spaces, at least one character',

@@ -21,11 +21,7 @@ const get = async (http: HttpClient, url: string, context: Context): Promise<Uin
  * The `jwks_uri` of an issuer (OpenID Connect Discovery 1.0 sections 3 and 4). The document must name exactly this issuer, and
  * its keys must lie on the issuer's own host: one that does not is pinned by `jwks: {url}` instead.
  */
-export const discoverKeyAddress = async (
-  settings: IssuerSettings,
-  http: HttpClient,
-  context: Context,
-): Promise<string> => {
+const discoverKeyAddress = async (settings: IssuerSettings, http: HttpClient, context: Context): Promise<string> => {
   const address = `${settings.issuer.replace(/\/$/, '')}/.well-known/openid-configuration`;
   const document = parseStrictJson(await get(http, address, context), { maxBytes: maxKeySetBytes, maxDepth: 16 });
   if (!isJsonObject(document) || document.issuer !== settings.issuer) {

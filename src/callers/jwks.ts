@@ -1,11 +1,12 @@
 import { type Context, openContext } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
+import { waitFor } from '../model/wait.ts';
 import type { KeySource } from './discovery.ts';
 import { type KeySet, parseKeySet, type VerificationKey } from './key-set.ts';
 import { unauthenticated } from './unauthenticated.ts';
 
 /** Milliseconds. */
-export const keyCacheTimes = {
+const keyCacheTimes = {
   /** Older keys are still used, and fetched again in the background. */
   refreshAfter: 5 * 60_000,
   /** Older keys are used only when a fetch has just failed. */
@@ -31,17 +32,6 @@ export type KeyCache = {
   warm(context: Context): Promise<void>;
 };
 
-/** Resolves with the promise, or rejects when the request ends first; the shared fetch itself goes on for the others. */
-const untilEnded = async <T>(promise: Promise<T>, { signal }: Context): Promise<T> => {
-  if (signal.aborted) throw signal.reason;
-  let stop = (): void => {};
-  const ended = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener('abort', stop, { once: true });
-  });
-  return Promise.race([promise, ended]).finally(() => signal.removeEventListener('abort', stop));
-};
-
 /** `now`: milliseconds on any clock that does not jump back. */
 export const createKeyCache = (issuer: string, source: KeySource, now: () => number): KeyCache => {
   let keys: KeySet | undefined;
@@ -56,7 +46,7 @@ export const createKeyCache = (issuer: string, source: KeySource, now: () => num
   const load = async (): Promise<boolean> => {
     const owned = openContext(`keys of ${issuer}`, keyCacheTimes.fetchTimeout);
     try {
-      keys = parseKeySet(await untilEnded(source(owned.context), owned.context), keys);
+      keys = parseKeySet(await waitFor(source(owned.context), owned.context), keys);
       fetchedAt = now();
       failedAt = Number.NEGATIVE_INFINITY;
       return true;
@@ -99,7 +89,7 @@ export const createKeyCache = (issuer: string, source: KeySource, now: () => num
 
   const usable = async (context: Context): Promise<KeySet> => {
     const age = now() - fetchedAt;
-    if (age > keyCacheTimes.freshFor) await untilEnded(refresh(), context);
+    if (age > keyCacheTimes.freshFor) await waitFor(refresh(), context);
     else if (age > keyCacheTimes.refreshAfter) void refresh();
     if (keys === undefined || now() - fetchedAt > keyCacheTimes.staleFor) throw unavailable();
     return keys;
@@ -111,7 +101,7 @@ export const createKeyCache = (issuer: string, source: KeySource, now: () => num
       if (known !== undefined) return known;
       // The issuer may have rotated its keys since the last fetch.
       if (flight !== undefined || takeSpareFetch()) {
-        const refreshed = await untilEnded(refresh(), context);
+        const refreshed = await waitFor(refresh(), context);
         const found = keys?.get(keyId);
         if (found !== undefined) return found;
         if (!refreshed) throw unavailable();
@@ -128,7 +118,7 @@ export const createKeyCache = (issuer: string, source: KeySource, now: () => num
       return age <= keyCacheTimes.staleFor && (keys?.get(key.keyId)?.includes(key) ?? false);
     },
     async warm(context) {
-      if (!(await untilEnded(refresh(), context))) throw unavailable();
+      if (!(await waitFor(refresh(), context))) throw unavailable();
     },
   };
 };

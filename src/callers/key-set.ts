@@ -12,6 +12,7 @@ export type VerificationKey = {
 /** An issuer's keys: by `kid`, since two key types may share one. */
 export type KeySet = ReadonlyMap<string, readonly VerificationKey[]>;
 
+/** The longest JWKS that is read, in bytes. */
 export const maxKeySetBytes = 256 * 1024;
 const maxKeys = 100;
 const minRsaBits = 2048;

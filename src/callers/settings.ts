@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** Signature algorithms that a token may have (RFC 7518 section 3.1, RFC 8037); never `none`, never HMAC. */
-export const tokenAlgorithms = [
+const tokenAlgorithms = [
   'RS256',
   'RS384',
   'RS512',
@@ -13,7 +13,6 @@ export const tokenAlgorithms = [
   'ES512',
   'EdDSA',
 ] as const;
-export type TokenAlgorithm = (typeof tokenAlgorithms)[number];
 
 const parsedUrl = (text: string): URL | undefined => (URL.canParse(text) ? new URL(text) : undefined);
 
@@ -36,7 +35,7 @@ const keySource = z.union(
 );
 
 /** One trusted OIDC issuer. */
-export const issuerSettings = z
+const issuerSettings = z
   .strictObject({
     issuer: url.describe('The exact `iss` of its tokens: compared character by character, a trailing slash counts.'),
     audience: z

@@ -49,6 +49,7 @@ export type VerifyImage = {
 
 const subject = (image: string) => ({ kind: { case: 'image' as const, value: image } });
 
+/** Signs an image and stores the signature beside it. */
 export const signImage = (client: ServiceClient, call: SignImage): Promise<SignResponse> =>
   client.call(
     SigningService.method.sign,
@@ -60,6 +61,7 @@ export const signImage = (client: ServiceClient, call: SignImage): Promise<SignR
     }),
   );
 
+/** Attests an image and stores the attestation beside it. */
 export const attestImage = (client: ServiceClient, call: AttestImage): Promise<AttestResponse> =>
   client.call(
     SigningService.method.attest,
@@ -72,6 +74,7 @@ export const attestImage = (client: ServiceClient, call: AttestImage): Promise<A
     }),
   );
 
+/** Verifies an image by at least one key; a negative verdict is an answer. */
 export const verifyImage = (client: ServiceClient, call: VerifyImage): Promise<VerifyResponse> =>
   client.call(
     VerificationService.method.verify,

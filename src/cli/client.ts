@@ -31,6 +31,7 @@ export type ClientSettings = {
 
 const maxResponseBytes = 32 * 1024 * 1024;
 
+/** A client on one channel, which connects when it is first used. Safe to call concurrently; never retries. */
 export const createServiceClient = (settings: ClientSettings): ServiceClient => {
   const client = new Client(settings.authority, settings.credentials, {
     'grpc.max_receive_message_length': maxResponseBytes,
@@ -91,12 +92,21 @@ export const callOnce = async <I extends DescMessage, O extends DescMessage>(
   }
 };
 
+/** What only TLS makes use of. */
+const tlsOptions = ['ca-file', 'client-cert', 'client-key'] as const;
+
 const channelCredentials = async (input: Input, address: Address): Promise<ChannelCredentials> => {
-  const [ca, certificate, key] = ['ca-file', 'client-cert', 'client-key'].map((name) => input.text(name));
+  const [ca, certificate, key] = tlsOptions.map((name) => input.text(name));
   if ((certificate === undefined) !== (key === undefined)) {
     throw new UsageError('--client-cert and --client-key belong together.');
   }
-  if (!address.tls) return credentials.createInsecure();
+  if (!address.tls) {
+    const given = tlsOptions.filter((name) => input.text(name) !== undefined).map((name) => `--${name}`);
+    if (given.length === 0) return credentials.createInsecure();
+    throw new UsageError(
+      `${given.join(' and ')} would be ignored: ${address.authority} is reached without TLS. Write grpcs:// before it, or leave them (and their environment variables) away.`,
+    );
+  }
   const read = async (path: string | undefined): Promise<Buffer | null> =>
     path === undefined ? null : Buffer.from(await readBounded(path, 1024 * 1024));
   const [roots, privateKey, chain] = await Promise.all([read(ca), read(key), read(certificate)]);

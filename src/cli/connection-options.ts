@@ -3,7 +3,7 @@ import type { Option } from './command.ts';
 const group = 'Connection';
 
 /** How a service is reached when nothing is said: what `countersign dev` listens on. */
-export const defaultServer = 'grpc://127.0.0.1:8080';
+const defaultServer = 'grpc://127.0.0.1:8080';
 
 export const outputOption: Option = {
   name: 'output',

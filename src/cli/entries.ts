@@ -19,7 +19,7 @@ export const clientEntries: readonly Entry[] = [
   },
   {
     name: 'keys list',
-    summary: 'list the keys that the caller may use or read',
+    summary: 'list the keys that the caller may read',
     load: async () => (await import('./keys.ts')).keysList,
   },
   {

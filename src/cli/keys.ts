@@ -15,7 +15,7 @@ import { messageJson, printable, table, wantsJson } from './output.ts';
 
 export const keysList: Command = {
   name: 'keys list',
-  summary: 'list the keys that the caller may use or read',
+  summary: 'list the keys that the caller may read',
   usage: ['[options]'],
   options: [outputOption, ...connectionOptions],
   run: async (input, terminal) => {

@@ -1,6 +1,7 @@
 import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
 import type { Input, Terminal } from './command.ts';
 
+/** Was `--output json` asked for? */
 export const wantsJson = (input: Input): boolean => input.text('output') === 'json';
 
 /** A message of the contract as JSON text, every field present: what REST answers with. */
@@ -31,5 +32,6 @@ export const printable = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\p
 type Style = 'bold' | 'dim' | 'green' | 'red';
 const codes: Readonly<Record<Style, string>> = { bold: '1', dim: '2', green: '32', red: '31' };
 
+/** The text in a style, where the terminal takes colours. */
 export const styled = (terminal: Pick<Terminal, 'colour'>, style: Style, text: string): string =>
   terminal.colour ? `\x1b[${codes[style]}m${text}\x1b[0m` : text;

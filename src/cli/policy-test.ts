@@ -1,11 +1,11 @@
 import { access } from 'node:fs/promises';
+import { knownBy } from '../config/known.ts';
 import { loadConfig } from '../config/load.ts';
 import { isTestFile, type PolicyTestResult, runPolicyTests } from '../policy/test-file.ts';
 import { readPolicyFiles } from '../policy/read-files.ts';
 import { type Command, type Terminal, UsageError } from './command.ts';
 import { outputOption } from './connection-options.ts';
 import { exitCode } from './exit-codes.ts';
-import { knownBy } from './known.ts';
 import { printable, styled, wantsJson } from './output.ts';
 
 export const policyTest: Command = {

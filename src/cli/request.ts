@@ -46,6 +46,7 @@ export const formatOption = (...names: readonly string[]): Option => ({
 export const formatName = (format: Format): string =>
   Object.entries(formats).find(([, value]) => value === format)?.[0] ?? 'unknown';
 
+/** Every `--format`, also several with commas. Throws UsageError. */
 export const formatsOf = (input: Input): Format[] =>
   input
     .list('format')

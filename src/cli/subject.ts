@@ -15,14 +15,14 @@ export const subjectOptions: readonly Option[] = [
     name: 'blob',
     type: 'text',
     value: 'FILE',
-    help: 'a file instead of an image; up to 2 MiB travels whole, a larger one is named by its digest',
+    help: 'a file instead of an image; up to 2 MiB travels whole, a larger one is named by its digest (which a policy rule must allow: blobsByDigest)',
   },
   { name: 'name', type: 'text', value: 'NAME', help: "the blob's name for policy; the file's own name otherwise" },
   {
     name: 'digest',
     type: 'text',
     value: 'NAME@DIGEST',
-    help: 'a blob that is not at hand, by name and SHA-256 digest',
+    help: 'a blob that is not at hand, by name and SHA-256 digest (a policy rule must allow it: blobsByDigest)',
   },
 ];
 

@@ -6,7 +6,7 @@ import { type Input, type Terminal, UsageError } from './command.ts';
 import { readText } from './files.ts';
 
 /** Where a token lies when a Kubernetes projected volume brings it. */
-export const ambientTokenFile = '/var/run/secrets/countersign/token';
+const ambientTokenFile = '/var/run/secrets/countersign/token';
 
 /** Said when a call was refused and no token had been found to send. */
 export const noTokenHint =

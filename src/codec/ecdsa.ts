@@ -17,9 +17,6 @@ const orders: Readonly<Record<EcdsaCurve, Buffer>> = {
   ),
 };
 
-/** Bytes of r, and of s, in the raw form. */
-export const scalarBytes = (curve: EcdsaCurve): number => orders[curve].length;
-
 const inRange = (scalar: Buffer, order: Buffer): boolean =>
   scalar.some((byte) => byte !== 0) && Buffer.compare(scalar, order) < 0;
 

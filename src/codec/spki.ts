@@ -1,7 +1,7 @@
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
 
 /** The largest SubjectPublicKeyInfo that is looked at: RSA-4096 takes 550 bytes. */
-export const maxSpkiBytes = 8 * 1024;
+const maxSpkiBytes = 8 * 1024;
 
 const ed25519Prefix = Buffer.from('302a300506032b6570032100', 'hex');
 

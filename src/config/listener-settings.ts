@@ -67,8 +67,6 @@ export const listenerSettings = z
   .refine(({ grpc, rest }) => grpc !== undefined || rest !== undefined, 'needs grpc or rest, or both');
 
 export type ListenerSettings = z.output<typeof listener>;
-export type AdminListenerSettings = z.output<typeof adminListener>;
-export type ListenersSettings = z.output<typeof listenerSettings>;
 
 /** `host:port` as the two things that `listen` wants; brackets removed. */
 export const hostAndPort = (address: string): { readonly host: string; readonly port: number } => {

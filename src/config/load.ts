@@ -6,6 +6,11 @@ import { CountersignError } from '../model/error.ts';
 import { type Environment, expandEnvironment } from './environment.ts';
 import { type Config, configSchema } from './schema.ts';
 
+/** A configuration, or what is wrong with it and what it says all the same: unchecked, as far as YAML could be read. */
+export type ReadConfig =
+  | { readonly config: Config; readonly problem?: undefined; readonly draft?: undefined }
+  | { readonly config?: undefined; readonly problem: CountersignError; readonly draft: unknown };
+
 /**
  * Reads the configuration: one YAML file, with `${NAME}` in texts replaced from the environment (see
  * `expandEnvironment`). Relative file paths are taken from the folder of the file.
@@ -14,23 +19,31 @@ import { type Config, configSchema } from './schema.ts';
  * quoted), or `failed_precondition`, reason `CONFIG_UNREADABLE`.
  */
 export const loadConfig = async (path: string, environment: Environment): Promise<Config> => {
+  const { config, problem } = await readConfig(path, environment);
+  if (config === undefined) throw problem;
+  return config;
+};
+
+/** As `loadConfig`, but answers with the mistakes (`CONFIG_INVALID`), for who wants to look for others besides. */
+export const readConfig = async (path: string, environment: Environment): Promise<ReadConfig> => {
   const yaml = readStrictYaml(await readBounded(path));
   if (yaml.mistakes.length > 0) {
     const mistakes = yaml.mistakes.map(({ line, column, problem, fix }) => {
       return { line, column, field: '', message: `${problem}; ${fix}` };
     });
-    throw invalid(path, mistakes);
+    return { problem: invalid(path, mistakes), draft: undefined };
   }
   const expanded = expandEnvironment(yaml.value, environment);
-  const checked = checkSchema(configSchema, resolvePaths(expanded.value, dirname(resolve(path))));
+  const draft = resolvePaths(expanded.value, dirname(resolve(path)));
+  const checked = checkSchema(configSchema, draft);
   // What a missing variable leaves behind is no second mistake.
   const unexpanded = new Set(expanded.mistakes.map((mistake) => pathText(mistake.path)));
   const mistakes = [
     ...expanded.mistakes,
     ...checked.faults.filter((fault) => !unexpanded.has(pathText(fault.path))),
   ].map((mistake) => locate(yaml, mistake));
-  if (checked.value === undefined || mistakes.length > 0) throw invalid(path, mistakes);
-  return checked.value;
+  if (checked.value === undefined || mistakes.length > 0) return { problem: invalid(path, mistakes), draft };
+  return { config: checked.value };
 };
 
 type Mistake = { readonly line: number; readonly column: number; readonly field: string; readonly message: string };

@@ -58,5 +58,7 @@ export const parseAs = <T>(what: 'BUNDLE' | 'ENVELOPE' | 'PAYLOAD', schema: z.Zo
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw malformed(what, `${issue?.path.join('.') || 'it'}: ${issue?.message ?? 'unreadable'}`);
+  // The names of members that are not known stand in it, of any length.
+  const problem = `${issue?.path.join('.') || 'it'}: ${issue?.message ?? 'unreadable'}`;
+  throw malformed(what, problem.slice(0, 300).toWellFormed());
 };

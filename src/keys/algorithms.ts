@@ -142,6 +142,15 @@ export const algorithmOf = (
   throw unsupported(`A key of type ${type} is not supported`);
 };
 
+/** The same RSA key with the other padding, since a key does not say its padding; undefined for what is not RSA. */
+export const withOtherPadding = (name: AlgorithmName): AlgorithmName | undefined => {
+  const one = algorithms[name];
+  if (one.type !== 'rsa') return undefined;
+  const other = (row: Algorithm): boolean =>
+    row.type === 'rsa' && row.modulusBits === one.modulusBits && row.padding !== one.padding;
+  return Object.values(algorithms).find(other)?.name;
+};
+
 /**
  * Throws unless a key of this algorithm can sign (and verify) what is asked: a bare SHA-256 digest fits only where the
  * algorithm hashes with SHA-256. `failed_precondition`, reason `DIGEST_NOT_SUPPORTED`; the fix is to send the content.

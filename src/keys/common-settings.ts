@@ -40,5 +40,5 @@ export const commonSettings = {
   rsaPadding: z
     .enum(['pkcs1v15', 'pss'])
     .optional()
-    .describe('Padding of RSA signatures. Default pkcs1v15, the only one that cosign verifies.'),
+    .describe('Padding of RSA signatures. Default pkcs1v15, the only one that cosign verifies with a public key.'),
 };

@@ -4,6 +4,7 @@ export type Lease<T> = { readonly value: T /** The last one closes it. Call once
 /** Things that several keys share, by an id: opened for the first, closed after the last. */
 export type Leases<T> = { lease(id: string, open: () => T): Lease<T> };
 
+/** Where `open` throws, nothing is held. A lease that is taken after the last release opens anew. */
 export const createLeases = <T extends { close(): Promise<void> }>(): Leases<T> => {
   const held = new Map<string, { readonly value: T; users: number }>();
   return {

@@ -14,7 +14,7 @@ export type ListedVersion = KeyVersion & {
 /** Everything that is known of an open key. */
 export type KeyDescription = {
   readonly name: string;
-  /** The kind of backend: `local`, `vault`. */
+  /** The kind of backend, as `kind` in the configuration: for example `vault`. */
   readonly backend: string;
   readonly protectionLevel: ProtectionLevel;
   /** The version that signs, pinned until the key is opened again. */

@@ -9,7 +9,7 @@ import { algorithmOf, algorithms, type RsaPadding } from './algorithms.ts';
 export type PublicKey = Pick<KeyVersion, 'algorithm' | 'spki' | 'hint'>;
 
 /** Longest PEM that a caller may send, in characters: RSA-4096 takes 800. */
-export const maxPublicKeyPem = 16 * 1024;
+const maxPublicKeyPem = 16 * 1024;
 
 /** What is known of a parsed public key. Throws `failed_precondition`, `KEY_UNSUPPORTED`, as `algorithmOf`. */
 export const publicKeyOf = (key: KeyObject, rsaPadding?: RsaPadding): PublicKey => {

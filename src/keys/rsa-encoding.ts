@@ -11,7 +11,7 @@ const sha256 = (...parts: readonly Uint8Array[]): Buffer => {
 };
 
 /** `DigestInfo` over a SHA-256 digest: what PKCS#1 v1.5 pads. */
-export const digestInfo = (digest: Uint8Array): Buffer => Buffer.concat([digestInfoPrefix, digest]);
+const digestInfo = (digest: Uint8Array): Buffer => Buffer.concat([digestInfoPrefix, digest]);
 
 /** EMSA-PKCS1-v1_5 (RFC 8017 section 9.2) of a SHA-256 digest, for a modulus of so many bits. */
 export const encodePkcs1 = (digest: Uint8Array, modulusBits: number): Buffer => {

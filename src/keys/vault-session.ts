@@ -1,8 +1,8 @@
 import { type Context, openContext } from '../model/context.ts';
+import { waitFor } from '../model/wait.ts';
 import type { VaultClient } from './vault-client.ts';
 import { isDenied, logIn, renewToken, type VaultToken } from './vault-login.ts';
 import type { VaultLogin } from './vault-settings.ts';
-import { waitFor } from './wait.ts';
 
 /** A connection to one Vault as one identity; many keys share it. Safe to call concurrently. */
 export type VaultSession = {

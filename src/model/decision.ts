@@ -10,7 +10,14 @@ export type Question = {
   /** The configured name of the key; undefined for a Verify by a public key that the caller brings. */
   readonly key: string | undefined;
   /** `host/path` of an image, or the name of a blob; undefined for `read-key`. */
-  readonly subject: { readonly kind: 'repository' | 'blob'; readonly name: string } | undefined;
+  readonly subject:
+    | {
+        readonly kind: 'repository' | 'blob';
+        readonly name: string;
+        /** A blob of which only the digest is known: nobody has seen what it is. */
+        readonly unseen?: boolean;
+      }
+    | undefined;
   /** `host/path` where signatures go when that is not the image's own repository. */
   readonly storageRepository: string | undefined;
   /** Only for `attest` (and `verify` of attestations). */

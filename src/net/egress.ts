@@ -9,8 +9,17 @@ export type EgressPolicy = {
   readonly allowPrivate?: readonly string[];
 };
 
-/** No service that we call lives at such an address; the cloud metadata services do. */
-const refusedRanges = new Set(['unspecified', 'broadcast', 'multicast', 'linkLocal']);
+/** No service that we call lives at such an address; the cloud metadata services do, also by way of an IPv6 translation. */
+const refusedRanges = new Set([
+  'unspecified',
+  'broadcast',
+  'multicast',
+  'linkLocal',
+  'rfc6052',
+  'rfc6145',
+  '6to4',
+  'teredo',
+]);
 
 /** Is `host` (`name` or `name:port`) one that the configuration names as plain text? */
 export const speaksPlainHttp = (host: string, plainHttpHosts: readonly string[]): boolean => {
@@ -45,6 +54,10 @@ export const assertAllowed = (url: URL, policy: EgressPolicy): void => {
     throw denied(url, `its address is ${range}`);
   }
 };
+
+/** May an answer from `from` send us on to `to`? Not to ourselves, unless we asked ourselves: services there trust the host. */
+export const mayRedirect = (from: URL, to: URL): boolean =>
+  addressClass(to.hostname) !== 'loopback' || addressClass(from.hostname) === 'loopback';
 
 const denied = (url: URL, why: string): CountersignError =>
   new CountersignError('failed_precondition', 'EGRESS_DENIED', `Requests to ${url.host} are not allowed: ${why}.`, {

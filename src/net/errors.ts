@@ -35,6 +35,7 @@ export const toNetworkError = (caught: unknown, host: string): CountersignError 
   });
 };
 
+/** `unavailable`, reason `RESPONSE_TOO_LARGE`; not worth a retry. */
 export const responseTooLarge = (host: string, maxBytes: number): CountersignError =>
   new CountersignError('unavailable', 'RESPONSE_TOO_LARGE', `${host} answered with more than ${maxBytes} bytes.`, {
     metadata: { host },

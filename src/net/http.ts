@@ -2,7 +2,7 @@ import { Agent, type Dispatcher } from 'undici';
 import type { Context } from '../model/context.ts';
 import { assertLive, deadlineExceeded } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
-import { assertAllowed, type EgressPolicy } from './egress.ts';
+import { assertAllowed, type EgressPolicy, mayRedirect } from './egress.ts';
 import { responseTooLarge, toNetworkError } from './errors.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from './port.ts';
 import { withSystemRoots } from './tls.ts';
@@ -61,6 +61,7 @@ export const createHttpClient = (options: HttpClientOptions): HttpClient => {
       if (url.protocol === 'https:' && next.protocol !== 'https:') {
         throw refusedRedirect(url, `a redirect from https to ${next.protocol.slice(0, -1)}`);
       }
+      if (!mayRedirect(url, next)) throw refusedRedirect(url, 'a redirect to a loopback address');
       if (next.origin !== url.origin) headers = withoutSecrets(headers);
       url = next;
     }

@@ -4,6 +4,7 @@ import type { Known } from './known.ts';
 import type { Path } from './mistake.ts';
 import { compilePattern, patternProblem } from './pattern.ts';
 import type { DraftRule, Report } from './read-rules.ts';
+import { repositoryProblem } from './repository-problem.ts';
 import { fixes, type Rule } from './schema.ts';
 import { bindingProblem, wellKnownStableClaims } from './stable-claims.ts';
 import { suggestion } from './suggest.ts';
@@ -26,6 +27,15 @@ const checkPatterns = (patterns: readonly string[], path: readonly string[], asc
         'compare such values under when: instead',
       );
     }
+  });
+};
+
+const checkRepositories = (repositories: readonly string[], report: Report): void => {
+  checkPatterns(repositories, ['repositories'], true, report);
+  repositories.forEach((pattern, index) => {
+    if (patternProblem(pattern) !== undefined) return;
+    const found = repositoryProblem(pattern);
+    if (found !== undefined) report(place('repositories', repositories, index), found.problem, found.fix);
   });
 };
 
@@ -120,7 +130,7 @@ export const checkRule = ({ fields, report }: DraftRule, known: Known): void => 
     // A deny rule may be as broad as it likes: it can only take away.
     if (effect === 'allow') checkBinding(conditions, stable, report);
   }
-  checkPatterns(repositories, ['repositories'], true, report);
+  checkRepositories(repositories, report);
   checkPatterns(subjects, ['subjects'], false, report);
   checkPatterns(fields.predicateTypes ?? [], ['predicateTypes'], true, report);
   const { keys: knownKeys } = known;

@@ -75,6 +75,26 @@ const subjectConditions = (rule: Rule): readonly Condition[] => {
   ];
 };
 
+/**
+ * A signature over a digest is one over whatever has that digest, so also over the payload of an image signature or an
+ * attestation; and an attestation about a digest is one about the image that has it. An allow rule must say that it allows this.
+ */
+const unseenCondition = (rule: Rule): readonly Condition[] => {
+  const isUnseen = ({ verb, subject }: Question): boolean =>
+    (verb === 'sign' || verb === 'attest') && subject?.unseen === true;
+  const told = rule.blobsByDigest !== undefined;
+  if (told === (rule.effect === 'allow')) return [];
+  return [
+    {
+      label: 'blobsByDigest',
+      wanted: told ? 'a blob of which only the digest is sent' : 'the blob itself',
+      weight: 1,
+      holds: (question) => isUnseen(question) === told,
+      had: (question) => (isUnseen(question) ? 'only its digest' : 'no blob by digest'),
+    },
+  ];
+};
+
 const requestConditions = (rule: Rule): readonly Condition[] => {
   const { keys, formats, predicateTypes, effect } = rule;
   const conditions: Condition[] = [];
@@ -87,7 +107,7 @@ const requestConditions = (rule: Rule): readonly Condition[] => {
       had: ({ key }) => shownValue(key),
     });
   }
-  conditions.push(...subjectConditions(rule));
+  conditions.push(...subjectConditions(rule), ...unseenCondition(rule));
   if (predicateTypes !== undefined) {
     const patterns = predicateTypes.map(compilePattern);
     conditions.push({

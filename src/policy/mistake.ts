@@ -15,6 +15,7 @@ export type Mistake = {
 /** A path into a parsed file. */
 export type Path = readonly (string | number)[];
 
+/** `rules[2].caller.issuer`; a name that is no word is quoted. */
 export const pathText = (path: Path): string =>
   path.reduce<string>((text, part) => {
     if (typeof part === 'number') return `${text}[${part}]`;
@@ -22,7 +23,7 @@ export const pathText = (path: Path): string =>
     return text === '' ? plain : `${text}.${plain}`;
   }, '');
 
-export const mistakeText = ({ file, line, path, problem, fix }: Mistake): string =>
+const mistakeText = ({ file, line, path, problem, fix }: Mistake): string =>
   `${file}:${line}: ${path === '' ? '' : `${path}: `}${problem}; ${fix}`;
 
 const shown = 100;

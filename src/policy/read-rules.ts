@@ -5,6 +5,7 @@ import { callerFields, fixes, type Rule, ruleFields } from './schema.ts';
 import { suggestion } from './suggest.ts';
 import { parseYaml, type SourceFile } from './yaml.ts';
 
+/** Takes one mistake: where, what, and how to mend it. */
 export type Report = (path: Path, problem: string, fix: string) => void;
 
 /** A rule as far as it could be read, so that every mistake in it can be found at once. Paths start at the rule. */

@@ -40,6 +40,12 @@ export const ruleFields = {
     .optional()
     .describe('Patterns over `host/path`: of the image, and of where signatures are stored.'),
   subjects: listOf(z.string()).optional().describe('Patterns over the names of blobs.'),
+  blobsByDigest: z
+    .enum(['true'])
+    .optional()
+    .describe(
+      'Also sign and attest blobs of which only the digest is sent. Nobody sees what that is the digest of: whoever may do this can have anything signed with these keys, images and attestations too.',
+    ),
   predicateTypes: listOf(z.string().min(1))
     .optional()
     .describe('Predicate type URIs, their short names, or patterns over URIs.'),
@@ -47,7 +53,7 @@ export const ruleFields = {
   when: z.string().min(1).optional().describe('A CEL expression over `claims` and `request`.'),
 } as const;
 
-export const ruleSchema = z.strictObject(ruleFields);
+const ruleSchema = z.strictObject(ruleFields);
 export type Rule = z.output<typeof ruleSchema>;
 
 /** What to write where a field is missing or wrong. */
@@ -62,6 +68,7 @@ export const fixes: Readonly<Record<string, string>> = {
   keys: 'list the names of configured keys',
   repositories: 'list repositories as host/path; * stands within a path segment, ** for anything',
   subjects: 'list names of blobs; * stands within a path segment, ** for anything',
+  blobsByDigest: 'write true, or leave it out',
   predicateTypes: 'list predicate type URIs or short names',
   formats: `list one or more of ${formatNames.join(', ')}`,
   when: 'write a CEL expression over claims and request',

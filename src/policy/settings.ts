@@ -8,4 +8,3 @@ export const policySettings = z.strictObject({
     .max(100)
     .describe('YAML policy files; together they are one policy. Without a matching rule nothing is allowed.'),
 });
-export type PolicySettings = z.output<typeof policySettings>;

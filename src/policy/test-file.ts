@@ -16,6 +16,8 @@ const testCase = z.strictObject({
     key: z.string().optional(),
     repository: z.string().optional(),
     subject: z.string().optional(),
+    /** Of the blob named by `subject` only the digest is sent. */
+    byDigest: z.boolean().default(false),
     storageRepository: z.string().optional(),
     predicateType: z.string().optional(),
     formats: z.array(z.enum(formatNames)).default([]),
@@ -55,7 +57,7 @@ const questionOf = ({ caller: { issuer, claims }, request }: TestCase): Question
     request.repository !== undefined
       ? { kind: 'repository', name: request.repository }
       : request.subject !== undefined
-        ? { kind: 'blob', name: request.subject }
+        ? { kind: 'blob', name: request.subject, unseen: request.byDigest }
         : undefined,
   storageRepository: request.storageRepository,
   predicateType: request.predicateType,

@@ -33,6 +33,7 @@ const noReferrersKnownForMs = 10 * 60_000;
 /** How long a registry may take to list what it has stored. */
 const listingPausesMs = [0, 100, 300, 1_000] as const;
 
+/** Safe to call concurrently; what a registry does with referrers is learnt once and remembered for a while. */
 export const createAttach = (transport: Transport, blobs: Blobs, manifests: Manifests): Attach => {
   const updateLayers = createTagUpdater(manifests, blobs, signatureLayers);
   const updateIndex = createTagUpdater(manifests, blobs, fallbackIndex);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Context } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
+import { defaultRetryAfterMs } from '../net/errors.ts';
 import type { HttpClient, HttpRequest } from '../net/port.ts';
 import { parseRetryAfter } from '../net/retry.ts';
 import { createCache } from './cache.ts';
@@ -39,6 +40,7 @@ const exchangeTimeoutMs = 15_000;
 const defaultExpirySeconds = 60;
 const maxExpirySeconds = 3_600;
 
+/** Schemes and tokens are remembered in this process alone; `http` is not closed by it. */
 export const createAuthenticator = (options: {
   readonly http: HttpClient;
   readonly credentials: Credentials;
@@ -177,7 +179,7 @@ const readToken = (
     });
   }
   if (status >= 500) {
-    const retryAfterMs = parseRetryAfter(response.headers['retry-after'], new Date()) ?? 500;
+    const retryAfterMs = parseRetryAfter(response.headers['retry-after'], new Date()) ?? defaultRetryAfterMs;
     throw new CountersignError('unavailable', 'REGISTRY_UNAVAILABLE', `${where} answered ${status}.`, {
       metadata,
       retryAfterMs,

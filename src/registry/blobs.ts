@@ -11,7 +11,6 @@ import type { Transport } from './transport.ts';
 export type Blobs = {
   /** The blob's bytes, `size` of them, checked against the digest. `not_found` when it is not there. */
   get(target: Target, blob: { readonly digest: Digest; readonly size: number }, context: Context): Promise<Uint8Array>;
-  exists(target: Target, digest: Digest, context: Context): Promise<boolean>;
   /** Uploads; a blob that is already there is no error. */
   put(target: Target, content: Uint8Array, context: Context): Promise<void>;
   /** Uploads unless this process knows that the blob is there. */
@@ -26,6 +25,7 @@ const cacheBytes = 64 * 1024 * 1024;
 const maxProbeBytes = 64 * 1024;
 const knownForMs = 10 * 60_000;
 
+/** What was read, and what is known to be there, is remembered: 64 MiB of content, ten minutes of presence. */
 export const createBlobs = (transport: Transport): Blobs => {
   const contents = createCache<Uint8Array>(cacheBytes, (content) => content.byteLength + 200);
   const known = createCache<true>(10_000);
@@ -35,7 +35,7 @@ export const createBlobs = (transport: Transport): Blobs => {
 
   const get: Blobs['get'] = async (target, blob, context) => {
     const cached = contents.get(key(target, blob.digest));
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) return sized(cached, blob, target);
     if (blob.size > maxBlobBytes) {
       throw unusable(target, 'BLOB_TOO_LARGE', `${blob.digest} has ${blob.size} bytes; the most is ${maxBlobBytes}`);
     }
@@ -54,17 +54,8 @@ export const createBlobs = (transport: Transport): Blobs => {
       return response.body;
     });
     contents.set(key(target, blob.digest), content);
-    return content;
+    return sized(content, blob, target);
   };
-
-  const exists: Blobs['exists'] = (target, digest, context) =>
-    transport.retried(context, async () => {
-      const request = { method: 'HEAD', path: `blobs/${digest}`, maxBytes: 0, followRedirects: true } as const;
-      const response = await transport.send(target, 'pull', request, context);
-      if (response.status === 200) return true;
-      if (response.status === 404) return false;
-      throw statusError(response, target, `look for blob ${digest}`);
-    });
 
   /** One request, where the registry can; false when it cannot (202: it opened an upload session instead). */
   const putAtOnce = async (target: Target, digest: Digest, content: Uint8Array, context: Context) => {
@@ -117,7 +108,20 @@ export const createBlobs = (transport: Transport): Blobs => {
     known.set(name, true, knownForMs);
   };
 
-  return { get, exists, put, ensure };
+  return { get, put, ensure };
+};
+
+/** A size that is not true would also be a way around the bound on all signatures together. */
+const sized = (
+  content: Uint8Array,
+  blob: { readonly digest: Digest; readonly size: number },
+  target: Target,
+): Uint8Array => {
+  if (content.byteLength === blob.size) return content;
+  throw dataLoss(
+    target,
+    `blob ${blob.digest} has ${content.byteLength} bytes and not the ${blob.size} that its manifest says`,
+  );
 };
 
 const upload = (

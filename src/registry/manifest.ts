@@ -79,7 +79,8 @@ const parse = <T extends { mediaType?: string | undefined }>(
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    throw malformed(target, `${stored.digest} is not a valid manifest (${issue?.path.join('.')}: ${issue?.message})`);
+    // The path may hold names out of the manifest, of any length: only its beginning is ours.
+    throw malformed(target, `${stored.digest} is not a valid manifest (${String(issue?.path[0])}: ${issue?.message})`);
   }
   if (json !== undefined && foreign in json) {
     throw malformed(target, `${stored.digest} is an image manifest and an index at once`);

@@ -43,6 +43,7 @@ const maxAnswerBytes = 64 * 1024;
 const cacheBytes = 32 * 1024 * 1024;
 const accept = { accept: manifestTypes.join(', ') };
 
+/** Up to 32 MiB of manifests read by digest are remembered. */
 export const createManifests = (transport: Transport): Manifests => {
   const read = createCache<StoredManifest>(cacheBytes, (manifest) => manifest.body.byteLength + 400);
 

@@ -1,3 +1,4 @@
+// OCI image-spec "Media Types"; Docker image manifest version 2, schema 2.
 export const ociManifest = 'application/vnd.oci.image.manifest.v1+json';
 export const ociIndex = 'application/vnd.oci.image.index.v1+json';
 export const dockerManifest = 'application/vnd.docker.distribution.manifest.v2+json';

@@ -18,8 +18,9 @@ export interface Registry {
    */
   attach(image: ResolvedImage, sealed: Sealed, repository: string | undefined, context: Context): Promise<StoredAt>;
   /**
-   * Everything attached to an image that may be a signature: layers at `.sig` and `.att`, and Sigstore bundles among its
-   * referrers (API and fallback tag). Bounded: 1,000 layers, 1,000 referrers, 16 MiB each.
+   * Everything attached to an image that may be a signature: layers at `.sig` and `.att`, and among its referrers (API, or
+   * else fallback tag) Sigstore bundles and the layers of cosign's legacy signatures in mode `oci-1-1`. Bounded: 1,000 layers
+   * a manifest, 1,000 referrers, 16 MiB each, 64 MiB together; more is `failed_precondition`.
    */
   attachments(image: ResolvedImage, repository: string | undefined, context: Context): Promise<readonly Attached[]>;
   /** Closes pooled connections. */

@@ -1,5 +1,6 @@
 import { isDigest } from '../model/digest.ts';
 import { invalidArgument } from '../model/error.ts';
+import { canonicalRegistryHost } from '../model/registry-host.ts';
 import type { ImageReference } from '../model/subject.ts';
 import { repositoryName } from '../model/subject.ts';
 
@@ -17,8 +18,8 @@ const maxRepositoryLength = 255;
 
 /**
  * Parses `[host[:port]/]path[:tag][@sha256:hex]` (distribution/reference grammar) into the canonical long form: docker.io
- * shortcuts are expanded as go-containerregistry does (`nginx` is `index.docker.io/library/nginx`), host names are lower
- * case. A missing tag stays undefined. Throws `invalid_argument` with one violation of `field` that says what to mend.
+ * shortcuts are expanded as go-containerregistry does (`nginx` is `index.docker.io/library/nginx`), hosts are spelled as
+ * `canonicalRegistryHost` does. A missing tag stays undefined. Throws `invalid_argument` with one violation of `field` that says what to mend.
  */
 export const parseReference = (text: string, field = 'image'): ImageReference => {
   const refuse = (description: string): never => {
@@ -90,7 +91,8 @@ const parseName = (name: string, refuse: Refuse): Pick<ImageReference, 'registry
   // As distribution/reference: 64 hex digits alone are taken for an image id.
   if (!isHost && /^[a-f0-9]{64}$/.test(path)) refuse('looks like an image id; write host/path@sha256:... instead');
 
-  const lower = domain.toLowerCase();
-  const registry = dockerHubAliases.has(lower) ? dockerHub : lower;
+  const host =
+    canonicalRegistryHost(domain) ?? refuse(`names a registry that cannot be asked: ${JSON.stringify(domain)}`);
+  const registry = dockerHubAliases.has(host) ? dockerHub : host;
   return { registry, repository: registry === dockerHub && !path.includes('/') ? `library/${path}` : path };
 };

@@ -71,6 +71,7 @@ const nextPage = (link: string | undefined, page: URL, target: Target): URL | un
   return url;
 };
 
+/** `failed_precondition`, reason `TOO_MANY_REFERRERS`. */
 export const tooMany = (target: Target, digest: Digest): Error =>
   unusable(
     target,

@@ -1,16 +1,6 @@
 import type { Context } from '../model/context.ts';
 import { openContext } from '../model/context.ts';
-
-/** Waits for work that others may share; rejects with the context's reason when this caller's time ends first. */
-export const waitWithin = <T>(work: Promise<T>, context: Context): Promise<T> => {
-  if (context.signal.aborted) return Promise.reject(context.signal.reason);
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(context.signal.reason);
-    context.signal.addEventListener('abort', onAbort, { once: true });
-    const done = (): void => context.signal.removeEventListener('abort', onAbort);
-    work.then(resolve, reject).finally(done);
-  });
-};
+import { waitFor } from '../model/wait.ts';
 
 export type SingleFlight<T> = (key: string, context: Context, work: (context: Context) => Promise<T>) => Promise<T>;
 
@@ -28,10 +18,8 @@ export const createSingleFlight = <T>(timeoutMs: number): SingleFlight<T> => {
         owned.dispose();
         flights.delete(key);
       });
-      // Whoever waits hears of a failure; when nobody does any more, nobody needs to.
-      flight.catch(() => {});
       flights.set(key, flight);
     }
-    return waitWithin(flight, context);
+    return waitFor(flight, context);
   };
 };

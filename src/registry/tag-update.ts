@@ -1,11 +1,11 @@
 import { assertLive, type Context, openContext, remainingMs } from '../model/context.ts';
 import type { Digest } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
+import { waitFor } from '../model/wait.ts';
 import { pause } from '../net/retry.ts';
 import type { Blobs } from './blobs.ts';
 import type { StoredManifest } from './manifest.ts';
 import type { Condition, Manifests } from './manifests.ts';
-import { waitWithin } from './single-flight.ts';
 import type { Target } from './target.ts';
 
 /** How entries are kept in the manifest at a tag. Pure. */
@@ -115,7 +115,7 @@ export const createTagUpdater = <Entry>(
       queues.set(key, [waiter]);
       void drain(key, target, tag);
     });
-    return waitWithin(result, context);
+    return waitFor(result, context);
   };
 };
 

@@ -3,6 +3,7 @@ import type { AttestCommand } from '../model/command.ts';
 import type { Context } from '../model/context.ts';
 import type { Question } from '../model/decision.ts';
 import type { SignResult } from '../model/result.ts';
+import { assertNotManifest } from '../formats/blob-content.ts';
 import { buildStatement } from '../formats/statement.ts';
 import { checkPredicate, predicateType } from '../predicates/predicates.ts';
 import type { SigningPorts } from './ports.ts';
@@ -43,6 +44,7 @@ export const attest = async (
     target,
     storage: command.storage,
     prepare: () => {
+      if (target.kind === 'blob' && target.content !== undefined) assertNotManifest(target.content);
       const { uri, predicate } = checkPredicate(command.predicateType, command.predicate, ports.now());
       return (digest, record) => ({
         kind: 'statement',

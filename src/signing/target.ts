@@ -26,10 +26,10 @@ export const targetOf = (subject: Subject): Target => {
 };
 
 /** How policy sees a target. */
-export const questionSubject = (target: Target): NonNullable<Question['subject']> => ({
-  kind: target.kind === 'image' ? 'repository' : 'blob',
-  name: target.name,
-});
+export const questionSubject = (target: Target): NonNullable<Question['subject']> =>
+  target.kind === 'image'
+    ? { kind: 'repository', name: target.name }
+    : { kind: 'blob', name: target.name, unseen: target.content === undefined };
 
 /** The other repository that signatures go to, if the caller named one. */
 export const storageRepository = (storage: Storage): string | undefined =>
@@ -38,6 +38,7 @@ export const storageRepository = (storage: Storage): string | undefined =>
 /** A target whose digest is known; an image is resolved here, once. */
 export type ResolvedTarget = { readonly digest: Digest; readonly image: ResolvedImage | undefined };
 
+/** Target -> ResolvedTarget; a blob asks nobody. Throws as `Registry.resolve`. */
 export const resolveTarget = async (target: Target, registry: Registry, context: Context): Promise<ResolvedTarget> => {
   if (target.kind === 'blob') return { digest: target.digest, image: undefined };
   const image = await registry.resolve(target.reference, context);

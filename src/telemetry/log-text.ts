@@ -7,7 +7,7 @@ export const logText = (line: string): string => {
 };
 
 const show = (value: unknown): string =>
-  typeof value === 'string' && /^[\w.:/@*-]+$/.test(value) ? value : JSON.stringify(value);
+  typeof value === 'string' && /^[\w.:/@*-]+$/.test(value) ? value : printable(JSON.stringify(value));
 
 /** Control characters could rewrite the terminal of whoever reads the log. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for

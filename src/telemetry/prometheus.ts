@@ -7,6 +7,7 @@ import type { BuildInfo, MetricsHandler } from './telemetry.ts';
 /** Most label combinations of one metric; more are counted under `otel_metric_overflow`. Labels are bounded anyway. */
 const maxSeries = 1_000;
 
+/** Starts the metrics SDK without a server of its own: `handler` answers `GET /metrics`. One at a time in a process. */
 export const startPrometheus = (build: BuildInfo): { handler: MetricsHandler; shutdown(): Promise<void> } => {
   const reader = new PrometheusExporter({ preventServerStart: true, withoutScopeInfo: true, withoutTargetInfo: true });
   const provider = new MeterProvider({

@@ -29,6 +29,27 @@ export const setTracer = (started: Tracer | undefined): void => {
 /** Are spans recorded? False until `startTelemetry` has started tracing. */
 export const tracingEnabled = (): boolean => tracer !== undefined;
 
+const runInSpan = <T>(
+  started: Tracer,
+  name: string,
+  kind: SpanKind,
+  attributes: Attributes,
+  outer: OtelContext,
+  fn: (span: Span) => Promise<T>,
+): Promise<T> => {
+  const span = started.startSpan(name, { attributes, kind }, outer);
+  return context.with(trace.setSpan(outer, span), async () => {
+    try {
+      return await fn(span);
+    } catch (error) {
+      recordFailure(span, error);
+      throw error;
+    } finally {
+      span.end();
+    }
+  });
+};
+
 /**
  * Runs one step inside a span that is the active one while `fn` runs, so that steps within become its children. Without
  * tracing `fn` is called at once, with a span that records nothing.
@@ -43,20 +64,13 @@ export const withSpan = <T>(
   parent?: OtelContext,
 ): Promise<T> => {
   if (tracer === undefined) return fn(idle);
-  const outer = parent ?? context.active();
   const kind = parent === undefined ? SpanKind.INTERNAL : SpanKind.SERVER;
-  const span = tracer.startSpan(name, { attributes, kind }, outer);
-  return context.with(trace.setSpan(outer, span), async () => {
-    try {
-      return await fn(span);
-    } catch (error) {
-      recordFailure(span, error);
-      throw error;
-    } finally {
-      span.end();
-    }
-  });
+  return runInSpan(tracer, name, kind, attributes, parent ?? context.active(), fn);
 };
+
+/** As `withSpan` below the active span, for a step that asks another service: its span is of kind CLIENT. */
+export const withClientSpan = <T>(name: string, attributes: Attributes, fn: (span: Span) => Promise<T>): Promise<T> =>
+  tracer === undefined ? fn(idle) : runInSpan(tracer, name, SpanKind.CLIENT, attributes, context.active(), fn);
 
 /** As `withSpan`, for a step that waits for nothing. */
 export const withSyncSpan = <T>(name: string, attributes: Attributes, fn: (span: Span) => T): T => {

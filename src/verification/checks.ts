@@ -184,8 +184,8 @@ export const shownAnnotations = (content: Content, question: Question): Readonly
   return sets.find((have) => wanted.every(([name, value]) => have[name] === value)) ?? sets[0] ?? {};
 };
 
-/** Text from an unverified signature, short enough for a sentence. */
-const shown = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}...` : text);
+/** Text from an unverified signature, short enough for a sentence; a wanted predicate type is never longer. */
+export const shown = (text: string): string => (text.length > 255 ? `${text.slice(0, 255).toWellFormed()}...` : text);
 
 /** The steps in their order; the first that fails ends it. */
 export const checks: readonly Check[] = [contentType, key, signature, subject, annotations];

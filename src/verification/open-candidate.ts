@@ -1,6 +1,8 @@
+import { isUtf8 } from 'node:buffer';
 import { decodeBase64 } from '../codec/base64.ts';
 import { isJsonObject, parseStrictJson } from '../codec/strict-json.ts';
 import { formatOf, formats } from '../formats/formats.ts';
+import { maxSignatureBytes } from '../formats/malformed.ts';
 import type { Opened } from '../formats/port.ts';
 import { CountersignError } from '../model/error.ts';
 import type { FormatName } from '../model/signature.ts';
@@ -9,8 +11,6 @@ import type { Candidate, Question } from './question.ts';
 /** A candidate's signature, taken apart; `format` is undefined for a bare signature. */
 export type OpenedCandidate = Omit<Opened, 'format'> & { readonly format: FormatName | undefined };
 
-/** The most bytes of one candidate (security.md section 7: 16 MiB an attachment). */
-export const maxCandidateBytes = 16 * 1024 * 1024;
 /** Longer than any base64 of an RSA-4096 or P-521 signature with a line break. */
 const maxBareSignature = 1024;
 
@@ -34,9 +34,10 @@ export const openCandidate = (candidate: Candidate, subject: Question['subject']
 };
 
 const jsonFormat = (content: Uint8Array): FormatName | undefined => {
-  const text = /^[ \t\r\n]*\{/.test(Buffer.from(content.subarray(0, 64)).toString('latin1'));
+  // One of 256 raw signatures begins with a brace; hardly any is UTF-8 besides.
+  const text = isUtf8(content) && /^[ \t\r\n]*\{/.test(Buffer.from(content.subarray(0, 64)).toString('latin1'));
   if (!text) return undefined;
-  const json = parseStrictJson(content, { maxBytes: maxCandidateBytes });
+  const json = parseStrictJson(content, { maxBytes: maxSignatureBytes });
   if (!isJsonObject(json)) return undefined;
   if (Object.hasOwn(json, 'payloadType')) return 'dsse';
   return 'bundle';

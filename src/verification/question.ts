@@ -1,9 +1,14 @@
+import type { AlgorithmName } from '../model/algorithm.ts';
 import type { VerifyCommand } from '../model/command.ts';
 import type { Digest } from '../model/digest.ts';
 import type { Attached, KeyVersion, Sealed, StoredAt, ToSign } from '../model/signature.ts';
 
 /** A public key that counts, by the name that a verdict shows: the configured one, or `pem:<hint>`. */
-export type VerificationKey = Pick<KeyVersion, 'algorithm' | 'spki' | 'hint'> & { readonly name: string };
+export type VerificationKey = Pick<KeyVersion, 'algorithm' | 'spki' | 'hint'> & {
+  readonly name: string;
+  /** Another algorithm that it may have signed with: an RSA key in PEM does not say which padding it is used with. */
+  readonly otherAlgorithm?: AlgorithmName | undefined;
+};
 
 /** What is verified. A blob's digest is that of its content; without the content, only its digest is known. */
 export type VerificationSubject =
@@ -31,8 +36,10 @@ export type Candidate = {
   readonly storedAt: StoredAt | undefined;
 };
 
+/** What the registry holds beside an image. */
 export const attachedCandidate = (attached: Attached): Candidate => attached;
 
+/** What a caller brings: bytes that say themselves what they are. */
 export const providedCandidate = (content: Uint8Array): Candidate => ({
   content,
   mediaType: undefined,

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { withOtherPadding } from '../keys/algorithms.ts';
 import type { VerifyCommand } from '../model/command.ts';
 import { assertLive, type Context } from '../model/context.ts';
 import { sha256 } from '../model/digest.ts';
@@ -29,8 +30,9 @@ export type VerifyPorts = {
   readonly parsePublicKey: (pem: string, field: string) => Pick<KeyVersion, 'algorithm' | 'spki' | 'hint'>;
 };
 
-/** How many candidates are verified before the event loop and the deadline get their turn. */
-const candidatesAtOnce = 16;
+/** How many candidates times keys, or bytes, are verified before the event loop and the deadline get their turn. */
+const triesAtOnce = 16;
+const bytesAtOnce = 1024 * 1024;
 
 /**
  * Verifies. A negative verdict is a result, not an error. The image is resolved once; everything after speaks of its digest.
@@ -47,12 +49,16 @@ export const verify = async (command: VerifyCommand, ports: VerifyPorts, context
   const question: Question = { subject, keys, expect, annotations: command.annotations };
   const candidates = [...attached, ...command.provided.map(providedCandidate)];
   const verdicts: SignatureVerdict[] = [];
-  for (const [index, candidate] of candidates.entries()) {
-    if (index > 0 && index % candidatesAtOnce === 0) {
+  let [tries, bytes] = [0, 0];
+  for (const candidate of candidates) {
+    if (tries >= triesAtOnce || bytes > bytesAtOnce) {
       await setImmediate();
       assertLive(context);
+      [tries, bytes] = [0, 0];
     }
     verdicts.push(verifyCandidate(question, candidate));
+    tries += Math.max(1, keys.length);
+    bytes += candidate.content.length;
   }
   return verdictOf(question, verdicts);
 };
@@ -70,7 +76,7 @@ const trustedKeys = async (
   const versions = keys.map(async (key, index) => {
     if (key.kind === 'pem') {
       const parsed = ports.parsePublicKey(key.pem, `keys[${index}].pem`);
-      return [{ ...parsed, name: `pem:${parsed.hint}` }];
+      return [{ ...parsed, name: `pem:${parsed.hint}`, otherAlgorithm: withOtherPadding(parsed.algorithm) }];
     }
     const all = await ports.keyVersions(key.name, context);
     return all.map(({ algorithm, spki, hint }) => ({ algorithm, spki, hint, name: key.name }));

@@ -1,7 +1,8 @@
+import { maxSignatureBytes } from '../formats/malformed.ts';
 import { toCountersignError } from '../model/error.ts';
 import type { SignatureVerdict, Step, Verdict } from '../model/verdict.ts';
-import { checks, shownAnnotations } from './checks.ts';
-import { maxCandidateBytes, type OpenedCandidate, openCandidate } from './open-candidate.ts';
+import { checks, shown, shownAnnotations } from './checks.ts';
+import { type OpenedCandidate, openCandidate } from './open-candidate.ts';
 import type { Candidate, Question, VerificationKey } from './question.ts';
 
 /**
@@ -16,8 +17,8 @@ export const verifyCandidate = (question: Question, candidate: Candidate): Signa
   const unread = { ...base(candidate), steps };
 
   const size = candidate.content.length;
-  if (size === 0 || size > maxCandidateBytes) {
-    const detail = size === 0 ? 'It is empty.' : `It is longer than ${maxCandidateBytes} bytes.`;
+  if (size === 0 || size > maxSignatureBytes) {
+    const detail = size === 0 ? 'It is empty.' : `It is longer than ${maxSignatureBytes} bytes.`;
     record('read', false, detail);
     return { ...unread, reason: size === 0 ? 'MALFORMED' : 'TOO_LARGE', message: detail };
   }
@@ -75,19 +76,12 @@ const base = (candidate: Candidate): Omit<SignatureVerdict, 'reason' | 'message'
 const described = (opened: OpenedCandidate, question: Question, signer: VerificationKey | undefined) => ({
   format: opened.format ?? ('unknown' as const),
   key: signer?.name,
-  keyHint: signer?.hint ?? opened.keyHint,
-  predicateType: opened.content.kind === 'statement' ? opened.content.predicateType : undefined,
+  keyHint: signer?.hint ?? (opened.keyHint && shown(opened.keyHint)),
+  predicateType: opened.content.kind === 'statement' ? shown(opened.content.predicateType) : undefined,
   annotations: signer === undefined ? {} : shownAnnotations(opened.content, question),
 });
 
-/** Verifies every candidate: one that counts is enough. */
-export const verifyAttached = (question: Question, candidates: readonly Candidate[]): Verdict =>
-  verdictOf(
-    question,
-    candidates.map((candidate) => verifyCandidate(question, candidate)),
-  );
-
-/** The verdict over candidates that were verified one by one. */
+/** The verdict over candidates that were verified one by one: one that counts is enough. */
 export const verdictOf = (question: Question, signatures: readonly SignatureVerdict[]): Verdict => ({
   verified: signatures.some(({ counts }) => counts),
   summary: summary(question, signatures),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect as connectHttp2, constants } from 'node:http2';
 import { connect } from 'node:net';
 import { describe, test } from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
@@ -122,6 +123,47 @@ describe('bytes on the wire', () => {
     const socket = connect(world.grpc.port, '127.0.0.1');
     socket.on('error', () => undefined);
     await once(socket.resume(), 'close');
+  });
+
+  test('a message that does not end is ended, without a token and a deadline, and harms no other on its connection', async (t) => {
+    const { world } = await start(t, {}, { bodyMs: 600, headersMs: 500 });
+    const session = connectHttp2(`http://127.0.0.1:${world.grpc.port}`);
+    t.after(() => session.destroy());
+    const open = (path: string) => {
+      const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc' });
+      const head = Buffer.alloc(5);
+      head.writeUInt32BE(1_000_000, 1);
+      stream.write(Buffer.concat([head, Buffer.alloc(10_000)]));
+      return stream;
+    };
+    const slow = [
+      open('/countersign.v1.SigningService/Sign'),
+      open('/grpc.health.v1.Health/Check'),
+      open('/grpc.reflection.v1.ServerReflection/ServerReflectionInfo'),
+    ];
+    // A client that drips counts as one that does not end.
+    const drip = setInterval(() => slow[0]?.write(Buffer.alloc(1)), 50);
+    t.after(() => clearInterval(drip));
+    const watch = session.request({
+      ':method': 'POST',
+      ':path': '/grpc.health.v1.Health/Watch',
+      'content-type': 'application/grpc',
+    });
+    watch.end(Buffer.alloc(5));
+    await Promise.all(
+      slow.map((stream) =>
+        once(
+          stream.on('error', () => undefined),
+          'close',
+        ),
+      ),
+    );
+    assert.deepEqual(
+      slow.map((stream) => stream.rstCode),
+      [constants.NGHTTP2_CANCEL, constants.NGHTTP2_CANCEL, constants.NGHTTP2_CANCEL],
+    );
+    // Whoever has sent its request may wait for answers as long as it likes.
+    assert.equal(watch.closed, false);
   });
 
   test('connections beyond the bound are closed, and places come back', async (t) => {

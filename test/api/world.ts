@@ -97,7 +97,7 @@ export const verdict: Verdict = {
   ],
 };
 
-export const keyDescription: KeyDescription = {
+const keyDescription: KeyDescription = {
   name: 'release',
   backend: 'vault',
   protectionLevel: 'software',
@@ -112,7 +112,7 @@ const authenticate = async ({ bearer }: Credentials): Promise<Caller> => {
 };
 
 /** A service that answers the same to all; the commands that reached it are kept. */
-export const fakeService = (overrides: Partial<Service> = {}): Service & { readonly commands: unknown[] } => {
+const fakeService = (overrides: Partial<Service> = {}): Service & { readonly commands: unknown[] } => {
   const commands: unknown[] = [];
   const keep = <T>(command: unknown, answer: T): T => {
     commands.push(command);

@@ -93,3 +93,13 @@ test('a service that is not there, or not one, is unavailable within the deadlin
   assert.equal(gone.code, 7);
   assert.match(gone.err, new RegExp(`127\\.0\\.0\\.1:${port} cannot be reached \\(.*ECONNREFUSED`));
 });
+
+test('an error cannot steer the terminal that it is shown on', async () => {
+  const { err } = await refused({
+    code: status.UNAVAILABLE,
+    reason: 'SOME_REASON',
+    message: 'registry.example: \u001b]0;evil\u0007\u009b2J\u202etxet.\nnext line',
+    metadata: { registry: '\u001b[2J' },
+  });
+  assert.match(err, /registry\.example: \?\]0;evil\?\?2J\?txet\.\n {2}next line\n {2}registry: \?\[2J\n/);
+});

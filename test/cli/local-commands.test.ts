@@ -89,6 +89,42 @@ test('check-config names every mistake with its place', async () => {
   assert.equal(JSON.parse(json.out).error.reason, 'CONFIG_INVALID');
 });
 
+test('check-config names the mistakes of configuration and policy together', async () => {
+  const wrong = (text: string): string => text.replace('stdout', 'paper');
+  const both = await capture(['check-config', await write('both.yaml', wrong(config('relaese')))]);
+  assert.equal(both.code, 6);
+  assert.match(both.err, /both\.yaml:6:\d+: audit/);
+  assert.match(both.err, /rules\.yaml:6: rules\[0\]\.keys.*release.*; /);
+  const json = JSON.parse((await capture(['check-config', join(folder, 'both.yaml'), '--output', 'json'])).out);
+  assert.equal(json.error.reason, 'CONFIG_INVALID');
+  assert.equal(json.error.exitCode, 6);
+  assert.deepEqual(
+    json.error.violations.map(({ field }: { field: string }) => field.replace(/^.*\//, '')),
+    ['audit.kind', 'rules.yaml:6: rules[0].keys'],
+  );
+
+  // One mistake is not told as two: what cannot be read of the configuration is not held against the policy.
+  const lone = async (name: string, text: string): Promise<string> => {
+    const { code, err } = await capture(['check-config', await write(name, text)]);
+    assert.equal(code, 6);
+    assert.doesNotMatch(err, /rules\.yaml/);
+    return err;
+  };
+  assert.match(await lone('key-name.yaml', config('Release')), /key-name\.yaml:5:\d+: keys\[0\]\.name/);
+  const unset = config('release').replace('issuer: https://issuer.example', 'issuer: "${ISSUER}"');
+  assert.match(await lone('unset.yaml', unset), /unset\.yaml:3:\d+: callers\.oidc\[0\]\.issuer.*ISSUER/);
+  assert.match(await lone('torn.yaml', `${config('relaese')}keys: [`), /torn\.yaml:7/);
+  assert.match(await lone('no-policy.yaml', config('release').replace('[rules.yaml]', '7')), /policy\.files/);
+});
+
+test('check-config tells an absent TLS file along with a mistake in the policy', async () => {
+  const tls = config('relaese').replace('transport: plaintext', 'tls: { certFile: absent.crt, keyFile: absent.key }');
+  const { code, err } = await capture(['check-config', await write('tls.yaml', tls)]);
+  assert.equal(code, 6);
+  assert.match(err, /rules\.yaml:6: .*release/);
+  assert.match(err, /absent\.(crt|key) cannot be read/);
+});
+
 test('check-config --print-schema prints a JSON Schema', async () => {
   const { code, out } = await capture(['check-config', '--print-schema']);
   assert.equal(code, 0);

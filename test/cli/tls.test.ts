@@ -66,6 +66,22 @@ test('TLS asked of a port without it, plain text of one with it, HTTP where gRPC
   assert.match((await ask(`grpc://127.0.0.1:${port}`)).err, /does not speak gRPC/);
 });
 
+test('TLS files for a server without TLS are not silently left unused', async (t) => {
+  const plain = await startFakeService(answering(KeyService.method.listKeys, () => ({ keys: [] })));
+  t.after(() => plain.stop());
+  const ask = (args: readonly string[], env = {}) => capture(['keys', 'list', '--server', plain.server, ...args], env);
+  const authority = plain.server.replace('grpc://', '');
+  const withCa = await ask(['--ca-file', ca]);
+  assert.equal(withCa.code, 2);
+  assert.match(withCa.err, new RegExp(`--ca-file would be ignored: ${authority} is reached without TLS.*grpcs://`));
+  const withClient = await ask(['--client-cert', certificate, '--client-key', key]);
+  assert.equal(withClient.code, 2);
+  assert.match(withClient.err, /--client-cert and --client-key would be ignored/);
+  assert.equal((await ask([], { COUNTERSIGN_CA_FILE: ca })).code, 2);
+  assert.equal((await capture(['keys', 'list', '--server', authority, '--plaintext', '--ca-file', ca])).code, 2);
+  assert.equal((await ask([])).code, 0);
+});
+
 test('files that hold no PEM are named as the fault', async () => {
   const garbage = await write('garbage.pem', 'garbage');
   const { code, err } = await list('--ca-file', ca, '--client-cert', garbage, '--client-key', garbage);

@@ -151,7 +151,9 @@ export const imageSuite = (): void =>
         files.filter((file) => tools.test(file)),
         [],
       );
-      const own = files.filter((file) => file.startsWith('/app/') && !/^\/app\/(src|node_modules|\.compile-cache)\//.test(file));
+      const own = files.filter(
+        (file) => file.startsWith('/app/') && !/^\/app\/(src|node_modules|\.compile-cache)\//.test(file),
+      );
       assert.deepEqual(own, ['/app/package.json']);
       const development =
         /\/node_modules\/(typescript|testcontainers|@biomejs|@bufbuild\/buf|fast-check|node-linux-\w+)\//;

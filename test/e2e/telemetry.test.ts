@@ -108,14 +108,23 @@ test('one Sign is one trace, a span a step, below the caller and above the regis
         ['registry.resolve', root.spanId],
       ],
     );
-    const attributes = Object.fromEntries(
-      (named('policy.decide')[0]?.attributes ?? []).map(({ key, value }) => [key, Object.values(value)[0]]),
-    );
-    assert.deepEqual(attributes, {
+    const attributes = (name: string) =>
+      Object.fromEntries((named(name)[0]?.attributes ?? []).map(({ key, value }) => [key, Object.values(value)[0]]));
+    assert.deepEqual(attributes('policy.decide'), {
       'countersign.verb': 'sign',
       'countersign.rule': 'everything',
       'countersign.allowed': true,
     });
+    for (const name of ['key.open', 'key.sign']) {
+      assert.equal(named(name)[0]?.kind, 3, `${name}: SPAN_KIND_CLIENT`);
+      assert.deepEqual(attributes(name), { 'countersign.key': 'release', 'countersign.key.backend': 'vault' });
+    }
+    const [address, port] = registry.host.split(':');
+    for (const name of ['registry.resolve', 'registry.attach']) {
+      assert.equal(named(name)[0]?.kind, 3, `${name}: SPAN_KIND_CLIENT`);
+      assert.deepEqual(attributes(name), { 'server.address': address, 'server.port': Number(port) });
+    }
+    assert.equal(named('audit.write')[0]?.kind, 1, 'SPAN_KIND_INTERNAL');
   }
 
   const spanOf = (name: string): string | undefined =>
@@ -171,8 +180,7 @@ test('after a mixed run the metrics page has every figure, and no label that a c
     assert.equal(requests('Verify', 'ok'), 1);
     assert.equal(requests('Sign', 'permission_denied'), 2);
     assert.equal(requests('Sign', 'unauthenticated'), 1);
-    assert.equal(requests('Sign', 'failed_precondition'), 1);
-    assert.equal(requests('Sign', 'unavailable'), 1);
+    assert.equal(requests('Sign', 'unavailable'), 2, 'a sealed Vault, a broken registry');
   }
   const rest = { transport: 'rest' };
   const counts = (method: string, code: string): number =>

@@ -41,15 +41,12 @@ type Case = { readonly name: string; readonly fault: Parameters<FakeVault['fail'
 
 const garbage = refusal('data_loss', 'KEY_ANSWER_MALFORMED');
 const badSignature = refusal('data_loss', 'BAD_SIGNATURE');
+const sealed = refusal('unavailable', 'KEY_SEALED', { min: 1, max: 10_000 });
 const late = refusal('deadline_exceeded', 'DEADLINE_EXCEEDED');
 
 /** What befalls the request to sign, for good. */
 const cases: readonly Case[] = [
-  {
-    name: 'sealed',
-    fault: errors(503, 'Vault is sealed'),
-    expected: refusal('unavailable', 'KEY_SEALED', { min: 1, max: 10_000 }),
-  },
+  { name: 'sealed', fault: errors(503, 'Vault is sealed'), expected: sealed },
   {
     name: 'permission denied',
     fault: errors(403, '1 error occurred:\n\t* permission denied\n\n'),
@@ -264,7 +261,7 @@ describe('tokens of Vault', { concurrency: true }, () => {
   });
 
   const fromTheStart: readonly (readonly [string, Parameters<FakeVault['fail']>[1], Expected])[] = [
-    ['sealed', errors(503, 'Vault is sealed'), refusal('unavailable', 'KEY_SEALED', { min: 1, max: 10_000 })],
+    ['sealed', errors(503, 'Vault is sealed'), sealed],
     // The key is tried again after five seconds, and not before.
     ['500', errors(500), refusal('unavailable', 'KEY_UNAVAILABLE', { min: 5_000, max: 5_000 })],
     ['hang', hang, late],

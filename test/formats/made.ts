@@ -31,7 +31,7 @@ export const cosignMade: {
 /** A key for tests: its public half as the house sees it, and how it signs. */
 export type TestKey = KeyVersion & { readonly privateKey: KeyObject };
 
-export const testKey = (name: string, privateKey: KeyObject): TestKey => ({
+const testKey = (name: string, privateKey: KeyObject): TestKey => ({
   key: name,
   version: '1',
   ...publicKeyOf(createPublicKey(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString())),

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer as createTcpServer, type Socket } from '
 import { type TestContext, test } from 'node:test';
 import { openContext } from '../../src/model/context.ts';
 import { CountersignError } from '../../src/model/error.ts';
+import { mayRedirect } from '../../src/net/egress.ts';
 import { createHttpClient, type HttpClientOptions } from '../../src/net/http.ts';
 import type { HttpRequest } from '../../src/net/port.ts';
 
@@ -180,6 +181,10 @@ test('http is spoken only to hosts that the configuration names', async (t) => {
     'nonsense',
     'http://user:pw@127.0.0.1/',
     'https://169.254.169.254/',
+    'https://169.254.169.254./',
+    'https://[::ffff:169.254.169.254]/',
+    'https://[64:ff9b::169.254.169.254]/',
+    'https://[2002:a9fe:a9fe::]/',
     'https://[fe80::1]/',
     'https://0.0.0.0/',
     'https://0xa9fea9fe/',
@@ -225,4 +230,20 @@ test('redirects: followed for GET up to five hops, without secrets to another or
   await assert.rejects(ask('/bad'), fails('failed_precondition', 'EGRESS_DENIED'));
   assert.equal((await ask('/hop/1', { followRedirects: false })).status, 302);
   assert.equal((await ask('/hop/1', { method: 'POST' })).status, 302);
+});
+
+test('an answer from elsewhere cannot send us to services of our own host', () => {
+  const may = (from: string, to: string) => mayRedirect(new URL(from), new URL(to));
+  for (const inward of [
+    'https://127.0.0.1:8200/',
+    'https://[::1]/',
+    'https://localhost./',
+    'https://2130706433/',
+    'https://[::ffff:127.0.0.1]/',
+  ]) {
+    assert.equal(may('https://registry.example/', inward), false, inward);
+    assert.equal(may('https://127.0.0.2:5000/', inward), true, inward);
+  }
+  assert.equal(may('https://registry.example/', 'https://blobs.example/'), true);
+  assert.equal(may('https://registry.example/', 'https://10.0.0.9:9000/'), true);
 });

@@ -121,6 +121,25 @@ test('each mistake is named with file, line, path and fix', () => {
       changed(/repositories: .*/, 'repositories: ["ghcr.io/acme/**", " x"]'),
       /repositories\[1\]: the pattern begins or ends with a space/,
     ],
+    // A deny rule that can never match would be silent.
+    ...(
+      [
+        ['https://ghcr.io/acme/app', /has a scheme/],
+        ['ghcr.io/acme/app:v1', /has a tag or digest/],
+        ['ghcr.io/acme/app@sha256:**', /has a tag or digest/],
+        ['GHCR.io/acme/app', /has upper-case letters/],
+        ['ghcr.io', /has no path, .*; write "ghcr\.io\/\*\*"/],
+        ['library/nginx', /has no registry host, .*; write it out, for Docker Hub/],
+        ['docker.io/acme/**', /another name than "index\.docker\.io" .*; write "index\.docker\.io\/acme\/\*\*"/],
+        ['ghcr.io:443/acme/**', /another name than "ghcr\.io"/],
+        ['127.1:5000/**', /another name than "127\.0\.0\.1:5000"/],
+        ['ghcr.io:99999/acme/**', /a host that cannot be asked/],
+      ] as const
+    ).map(([pattern, problem]): [string, RegExp] => [
+      changed(/repositories: .*/, `repositories: ["${pattern}"]`),
+      problem,
+    ]),
+    [releaseRule('    blobsByDigest: yes\n'), /rules\[0\]\.blobsByDigest: unknown value "yes"/],
     [
       releaseRule('    predicateTypes: [slsaprovenance1]\n'),
       /predicateTypes: only attest and verify have a predicate type/,

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { describe, type TestContext, test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
+import { repositoryClient } from '../../src/dev/registry-client.ts';
+import type { Digest } from '../../src/model/digest.ts';
 import type { ResolvedImage } from '../../src/model/subject.ts';
 import { type Rule, startFaultRegistry } from './fault-registry.ts';
-import { bundle, clientFor, isError, layer, resolve, within } from './world.ts';
+import { bundle, clientFor, isError, layer, resolve, tagOf, within } from './world.ts';
 
 describe('a registry that lies', () => {
   const lying = async (rule: Rule, run: (host: string, image: ResolvedImage) => Promise<unknown>): Promise<void> => {
@@ -206,4 +208,48 @@ test('a referrer with another digest algorithm does not hide the others', async 
   ];
   server.script({ path: /referrers/, fault: { kind: 'body', body: JSON.stringify({ schemaVersion: 2, manifests }) } });
   assert.equal((await registry.attachments(image, undefined, within(5_000))).length, 1);
+});
+
+describe('a signature tag that anybody may have written', () => {
+  const payload = 'application/vnd.dev.cosign.simplesigning.v1+json';
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const none = `sha256:${'0'.repeat(64)}`;
+
+  /** Reads what is attached when the `.sig` tag holds these layers. */
+  const reading = async (t: TestContext, layersOf: (blob: Digest) => readonly (readonly object[])[]) => {
+    const server = await startFaultRegistry();
+    const registry = clientFor(server.host);
+    t.after(() => Promise.all([registry.close(), server.close()]));
+    await pushImage(server.host, 'acme/app', 'v1');
+    const image = await resolve(registry, `${server.host}/acme/app:v1`);
+    const blob = await repositoryClient(server.host, 'acme/app').putBlob(Buffer.alloc(60_000, 0x20));
+    return layersOf(blob).map((layers) => () => {
+      const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest: none, size: 2 };
+      const body = JSON.stringify({ schemaVersion: 2, mediaType, config, layers });
+      const fault = { kind: 'answer', status: 200, headers: { 'content-type': mediaType }, body } as const;
+      server.script({ path: new RegExp(`${tagOf(image.descriptor.digest)}[.]sig$`), fault });
+      return registry.attachments(image, undefined, within(5_000));
+    });
+  };
+
+  test('layers that say they are small: the bound on all of them together holds', async (t) => {
+    const sizes = [0, 59_999, 60_001, 60_000, 0];
+    const reads = await reading(t, (digest) => sizes.map((size) => [{ mediaType: payload, digest, size }]));
+    for (const [index, read] of reads.entries()) {
+      // The last one was read, and kept, before.
+      if (sizes[index] === 60_000) assert.equal((await read()).length, 1);
+      else await assert.rejects(read(), isError('data_loss', 'DIGEST_MISMATCH'));
+    }
+  });
+
+  test('a bad manifest is told of in our words: nothing out of it is repeated', async (t) => {
+    const name = `\u001b]52;c;ZXZpbA==\u0007${'x'.repeat(100_000)}`;
+    const layer = { mediaType: payload, digest: none, size: 1, annotations: { [name]: 1 } };
+    const [read] = await reading(t, () => [[layer]]);
+    await assert.rejects(read ?? assert.fail(), (error: Error) => {
+      assert.match(error.message, /is not a valid manifest \(layers: /);
+      assert.ok(error.message.length < 500 && !/\p{Cc}/u.test(error.message), error.message.slice(0, 500));
+      return isError('unavailable', 'REGISTRY_RESPONSE_INVALID')(error);
+    });
+  });
 });

@@ -81,6 +81,8 @@ test('text for people: one line, fields after the message, stacks below, no cont
     true,
   );
   assert.match(output, /^\d\d:\d\d:\d\d\.\d{3} WARN {2}odd \?\[31mred\\nforged key=release path="a b"\n$/);
+  const steered = logged({ format: 'text' }, (log) => log.warn({ detail: 'a\u009b2J\u001b[2J\nb' }, 'request'));
+  assert.match(steered, /request detail="a\?2J\\u001b\[2J\\nb"\n$/);
   const stack = logged({ format: 'text' }, (log) => log.error({ err: new Error('boom') }, 'failed'));
   assert.match(stack, /ERROR failed\n {4}Error: boom\n {8}at /);
 });

@@ -220,6 +220,25 @@ describe('why a signature does not count', () => {
     assert.equal(reason(ask({ expect: attestation }), two), 'MALFORMED');
   });
 
+  test('what nobody signed is told of in few words, however long it is', () => {
+    const long = 'x'.repeat(100_000);
+    const stored = made('bundle', statementOf(predicateType), other);
+    const candidates = [
+      made('bundle', statementOf(`https://example.com/${long}`), other),
+      withJson(stored, (json: { verificationMaterial: { publicKey: { hint: string } } }) => {
+        json.verificationMaterial.publicKey.hint = long;
+      }),
+      withJson(stored, (json: Record<string, unknown>) => {
+        json[long] = 1;
+      }),
+    ];
+    for (const candidate of candidates) {
+      const verdict = verifyCandidate(ask({ expect: attestation }), candidate);
+      assert.equal(verdict.counts, false);
+      assert.ok(JSON.stringify(verdict).length < 4_000, JSON.stringify(verdict).slice(0, 2_000));
+    }
+  });
+
   test('things that are no signatures at all', () => {
     const attached = (text: string, mediaType: string): Candidate => ({
       ...providedCandidate(Buffer.from(text)),

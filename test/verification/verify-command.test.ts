@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { constants, sign } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { buildStatement } from '../../src/formats/statement.ts';
 import { parsePublicKeyPem, publicKeyPem } from '../../src/keys/public-key.ts';
@@ -6,7 +7,7 @@ import type { VerifyCommand } from '../../src/model/command.ts';
 import { openContext } from '../../src/model/context.ts';
 import { type Digest, sha256 } from '../../src/model/digest.ts';
 import { CountersignError } from '../../src/model/error.ts';
-import type { Attached, Sealed, Signable } from '../../src/model/signature.ts';
+import type { Attached, KeyVersion, Sealed, Signable } from '../../src/model/signature.ts';
 import { type VerifyPorts, verify } from '../../src/verification/verify-command.ts';
 import { newKey, sealed, signBytes } from '../formats/made.ts';
 
@@ -203,6 +204,45 @@ describe('a blob', () => {
   });
 });
 
+describe('an RSA key in PEM, which does not say its padding', () => {
+  const rsa = newKey('rsa', 'release');
+  const content = Buffer.from('a blob');
+  const pkcs1 = sign('sha256', content, rsa.privateKey);
+  const pss = (saltLength: number): Buffer =>
+    sign('sha256', content, { key: rsa.privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength });
+  const pem = { kind: 'pem', pem: publicKeyPem(rsa.spki) } as const;
+  const configured = { kind: 'configured', name: 'release' } as const;
+  const subjects = [
+    { kind: 'blob', name: 'b', content },
+    { kind: 'blob-digest', name: 'b', digest: sha256(content) },
+  ] as const;
+  const reasons = async (key: VerifyCommand['keys'][number], algorithm: KeyVersion['algorithm'], made: Buffer) => {
+    const ports = { ...world([]), registry: undefined, keyVersions: async () => [{ ...rsa, algorithm }] };
+    const verdicts = subjects.map((subject) => run(command({ subject, keys: [key], provided: [made] }), ports));
+    return (await Promise.all(verdicts)).flatMap(({ signatures }) => signatures.map(({ reason }) => reason));
+  };
+
+  test('counts with PKCS#1 v1.5, and with PSS whose salt is as long as the hash', async () => {
+    assert.deepEqual(await reasons(pem, rsa.algorithm, pkcs1), ['OK', 'OK']);
+    assert.deepEqual(await reasons(pem, rsa.algorithm, pss(32)), ['OK', 'OK']);
+  });
+
+  test('counts with nothing else: another salt, another byte', async () => {
+    const changed = Buffer.from(pss(32));
+    changed[0] = (changed[0] ?? 0) ^ 1;
+    for (const made of [pss(0), pss(20), pss(222), changed]) {
+      assert.deepEqual(await reasons(pem, rsa.algorithm, made), ['WRONG_KEY', 'WRONG_KEY']);
+    }
+  });
+
+  test('a configured key counts with the padding that is configured', async () => {
+    assert.deepEqual(await reasons(configured, 'rsa-pkcs1v15-2048-sha256', pkcs1), ['OK', 'OK']);
+    assert.deepEqual(await reasons(configured, 'rsa-pss-2048-sha256', pss(32)), ['OK', 'OK']);
+    assert.deepEqual(await reasons(configured, 'rsa-pkcs1v15-2048-sha256', pss(32)), ['WRONG_KEY', 'WRONG_KEY']);
+    assert.deepEqual(await reasons(configured, 'rsa-pss-2048-sha256', pkcs1), ['WRONG_KEY', 'WRONG_KEY']);
+  });
+});
+
 test('a thousand candidates let the event loop and the deadline have their turn', async () => {
   const one = attached(sealed('bundle', image, other));
   const { context, cancel, dispose } = openContext('test', 60_000);
@@ -211,3 +251,19 @@ test('a thousand candidates let the event loop and the deadline have their turn'
   await assert.rejects(running, { code: 'cancelled' });
   dispose();
 });
+
+const one = attached(sealed('bundle', image, other));
+const inTheirTurn: Readonly<Record<string, readonly [candidate: Attached, keys: number]>> = {
+  'two large candidates': [{ ...one, content: Buffer.alloc(2_000_000, 0x20) }, 1],
+  'two candidates for sixteen keys': [one, 16],
+};
+for (const [what, [candidate, keys]] of Object.entries(inTheirTurn)) {
+  test(`so do ${what}`, async () => {
+    const { context, cancel, dispose } = openContext('test', 60_000);
+    const pem = { kind: 'pem', pem: publicKeyPem(current.spki) } as const;
+    const running = verify(command({ keys: new Array(keys).fill(pem) }), world([candidate, candidate]), context);
+    setImmediate(cancel);
+    await assert.rejects(running, { code: 'cancelled' });
+    dispose();
+  });
+}

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { buildStatement } from '../../src/formats/statement.ts';
+import { sha256 } from '../../src/model/digest.ts';
 import type { FormatName, Signable } from '../../src/model/signature.ts';
-import { type Question, providedCandidate } from '../../src/verification/question.ts';
-import { verifyAttached, verifyCandidate } from '../../src/verification/verify.ts';
+import { type Candidate, type Question, providedCandidate } from '../../src/verification/question.ts';
+import { verdictOf, verifyCandidate } from '../../src/verification/verify.ts';
 import { newKey, sealed, signBytes } from '../formats/made.ts';
 import {
   ask,
@@ -87,12 +89,18 @@ describe('what we make counts, by every format and algorithm', () => {
 });
 
 describe('the verdict over all', () => {
+  const verdictOver = (...candidates: readonly Candidate[]) =>
+    verdictOf(
+      ask(),
+      candidates.map((candidate) => verifyCandidate(ask(), candidate)),
+    );
+
   test('one that counts is enough, and each is accounted for', () => {
-    const verdict = verifyAttached(ask(), [
+    const verdict = verdictOver(
       made('bundle', image(), other),
       made('bundle', statementOf(predicateType)),
       made('simple-signing', image()),
-    ]);
+    );
     assert.equal(verdict.verified, true);
     assert.equal(verdict.digest, digest);
     assert.deepEqual(
@@ -103,11 +111,36 @@ describe('the verdict over all', () => {
   });
 
   test('none', () => {
-    const none = verifyAttached(ask(), []);
+    const none = verdictOver();
     assert.equal(none.verified, false);
     assert.match(none.summary, /^Not verified: no signature was found for sha256:/);
-    const wrong = verifyAttached(ask(), [made('bundle', image(), other), made('simple-signing', image(), other)]);
+    const wrong = verdictOver(made('bundle', image(), other), made('simple-signing', image(), other));
     assert.equal(wrong.verified, false);
     assert.match(wrong.summary, /^Not verified: of 2 found .* 2 times WRONG_KEY\.$/);
   });
+});
+
+test('an attestation as large as a stored one may be, such as a whole SBOM', () => {
+  const predicate = { packages: 'x'.repeat(9 * 1024 * 1024) };
+  const large: Signable = {
+    kind: 'statement',
+    predicateType,
+    digest,
+    statement: buildStatement({ subjects: [{ digest }], predicateType, predicate, version: 'v0.1' }),
+  };
+  for (const format of ['dsse', 'bundle'] as const) {
+    assert.equal(verifyCandidate(ask({ expect: attestation }), made(format, large)).reason, 'OK');
+  }
+});
+
+test('a bare signature that happens to begin like JSON', () => {
+  const ed25519 = newKey('ed25519');
+  let content = Buffer.from('0');
+  let made = signBytes(ed25519, content);
+  for (let round = 1; made[0] !== 0x7b; round++) {
+    content = Buffer.from(String(round));
+    made = signBytes(ed25519, content);
+  }
+  const subject = { kind: 'blob', digest: sha256(content), content } as const;
+  assert.equal(reason(ask({ subject, keys: trust(ed25519) }), providedCandidate(made)), 'OK');
 });

@@ -120,7 +120,7 @@ export type Key = Message<"countersign.v1.Key"> & {
   name: string;
 
   /**
-   * Kind of the backend: `local`, `vault`.
+   * Kind of the backend that holds it, as `kind` in the configuration: for example `vault`.
    *
    * @generated from field: string backend = 2;
    */
@@ -232,7 +232,7 @@ export const PublicKeySchema: GenMessage<PublicKey> = /*@__PURE__*/
  */
 export const KeyService: GenService<{
   /**
-   * Lists the keys that the caller may use or read, by name.
+   * Lists the keys that the caller may read: those for which a policy rule with the verb `read-key` allows it.
    *
    * @generated from rpc countersign.v1.KeyService.ListKeys
    */
@@ -243,7 +243,8 @@ export const KeyService: GenService<{
   },
   /**
    * Shows one key: public key, algorithm, versions, protection level.
-   * NOT_FOUND: there is none of that name. PERMISSION_DENIED: no rule with the verb `read-key` (or one that signs with it).
+   * PERMISSION_DENIED: no policy rule with the verb `read-key` allows it; to sign with a key is not to read it. NOT_FOUND:
+   * there is none of that name, which only those learn who may read it.
    * UNAVAILABLE: the backend is out of reach and the key was not opened before.
    *
    * @generated from rpc countersign.v1.KeyService.GetKey

@@ -60,7 +60,8 @@ export const SubjectSchema: GenMessage<Subject> = /*@__PURE__*/
   messageDesc(file_countersign_v1_types, 0);
 
 /**
- * A blob by digest.
+ * A blob by digest. Sign and Attest need a policy rule with `blobsByDigest`, since nobody sees what has this digest: it may
+ * be an image, or the payload of an image signature.
  *
  * @generated from message countersign.v1.BlobDigest
  */
@@ -103,7 +104,9 @@ export type Blob = Message<"countersign.v1.Blob"> & {
   name: string;
 
   /**
-   * The content, at most 2 MiB. Larger blobs are signed by digest. May be empty.
+   * The content, at most 2 MiB. Larger blobs are signed by digest. May be empty. What would count as something else once it
+   * is signed (Sign: the payload of an image signature or an attestation; Attest: the manifest of an image) is
+   * INVALID_ARGUMENT with reason CONFUSABLE_CONTENT.
    *
    * @generated from field: bytes content = 2;
    */
@@ -396,7 +399,7 @@ export type Decision = Message<"countersign.v1.Decision"> & {
   policyHash: string;
 
   /**
-   * The claims that the rule looked at.
+   * The claims that the rule looked at; when no rule matched, those of the nearest one.
    *
    * @generated from field: map<string, string> claims = 4;
    */
@@ -466,7 +469,7 @@ export const RuleReasonSchema: GenMessage<RuleReason> = /*@__PURE__*/
  */
 export type Miss = Message<"countersign.v1.Miss"> & {
   /**
-   * For example `claims.ref`, `keys`, `when`.
+   * For example `claims.ref`, `key`, `when`.
    *
    * @generated from field: string condition = 1;
    */

@@ -96,7 +96,8 @@ export type TrustedKey = Message<"countersign.v1.TrustedKey"> & {
   } | {
     /**
      * A public key in PEM (`-----BEGIN PUBLIC KEY-----`), at most 8,192 characters. INVALID_ARGUMENT for anything else,
-     * a private key above all.
+     * a private key above all. An RSA key counts with PKCS#1 v1.5 and with PSS (a salt as long as the hash), since it does
+     * not say which of them it is used with; a configured one counts with its own padding only.
      *
      * @generated from field: string pem = 2;
      */

@@ -1,4 +1,4 @@
-import { assertLive, type Context } from '../model/context.ts';
+import { assertLive, type Context } from './context.ts';
 
 /**
  * Waits for work that several requests share, no longer than this request lives: rejects with the reason for which the
