@@ -121,6 +121,8 @@ export const openRawConnection = async (
   let pending: Buffer = Buffer.alloc(0);
   socket.on('data', (chunk: Buffer) => {
     pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
+    // What is sent while one chunk is read leaves in one packet, as with any client.
+    socket.cork();
     let at = 0;
     while (pending.length - at >= 9) {
       const length = pending.readUIntBE(at, 3);
@@ -130,6 +132,7 @@ export const openRawConnection = async (
       at += 9 + length;
     }
     pending = pending.subarray(at);
+    socket.uncork();
   });
 
   return {
