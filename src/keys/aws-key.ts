@@ -7,7 +7,7 @@ import { CountersignError } from '../model/error.ts';
 import type { KeyVersion, ToSign } from '../model/signature.ts';
 import { algorithms, assertSignable, type RsaPadding } from './algorithms.ts';
 import { awsGarbage, awsStateError } from './aws-errors.ts';
-import type { ListedVersion, ProtectionLevel } from './port.ts';
+import type { KeyOrigin, ListedVersion, ProtectionLevel } from './port.ts';
 import { publicKeyOf } from './public-key.ts';
 
 /** The KeySpecs that sign here; RSA by its padding, which the configuration chooses, never the order of a list. */
@@ -59,6 +59,8 @@ export type DescribedKey = {
   readonly arn: string;
   readonly keySpec: string;
   readonly protectionLevel: ProtectionLevel;
+  readonly evidence: Readonly<Record<string, string>>;
+  readonly origin: KeyOrigin;
   readonly createdAt: string | undefined;
 };
 
@@ -75,6 +77,12 @@ const protectionOf = (arn: string, origin: string | undefined, customKeyStore: s
   if (origin === 'AWS_KMS' && customKeyStore === undefined)
     return arn.startsWith('arn:aws-cn:') ? 'hsm' : 'fips-140-3-l3';
   return origin === 'AWS_KMS' || origin === 'EXTERNAL' || origin === 'AWS_CLOUDHSM' ? 'hsm' : 'software';
+};
+
+const originOf = (origin: string | undefined): KeyOrigin => {
+  if (origin === 'AWS_KMS' || origin === 'AWS_CLOUDHSM') return 'generated';
+  if (origin === 'EXTERNAL') return 'imported';
+  return origin === 'EXTERNAL_KEY_STORE' ? 'external' : 'unknown';
 };
 
 /** The algorithm of a KeySpec with the configured padding. Throws `KEY_UNSUPPORTED` with the reason. */
@@ -122,6 +130,12 @@ export const readDescription = (answer: unknown, rsaPadding: RsaPadding | undefi
     arn: Arn,
     keySpec: KeySpec,
     protectionLevel: protectionOf(Arn, Origin, CustomKeyStoreId),
+    evidence: {
+      ...(Origin === undefined ? {} : { Origin }),
+      ...(CustomKeyStoreId === undefined ? {} : { CustomKeyStoreId }),
+      partition: Arn.split(':')[1] ?? '',
+    },
+    origin: originOf(Origin),
     createdAt: CreationDate?.toISOString(),
   };
 };

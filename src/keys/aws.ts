@@ -4,7 +4,7 @@ import { type AwsClient, type AwsConnection, createAwsClient } from './aws-clien
 import { readDescription, readSignature, readVersion, signInput } from './aws-key.ts';
 import { type AwsSettings, awsTarget } from './aws-settings.ts';
 import type { Leases } from './leases.ts';
-import type { Key } from './port.ts';
+import { type Key, versionOf } from './port.ts';
 import { readTextFile } from './read-file.ts';
 
 export type AwsDeps = {
@@ -38,14 +38,18 @@ export const openAwsKey = async (settings: AwsSettings, deps: AwsDeps, context: 
   try {
     const described = readDescription(await client.describeKey(keyId, context), rsaPadding, kms);
     const version = readVersion(await client.getPublicKey(described.arn, context), described, name, rsaPadding, kms);
-    const { state: _, createdAt: __, ...signing } = version;
+    const signing = versionOf(version);
     return {
       description: {
         name,
         backend: 'aws',
         protectionLevel: described.protectionLevel,
+        evidence: described.evidence,
+        origin: described.origin,
+        checkedAt: new Date().toISOString(),
         signing,
         versions: [version],
+        opaque: [],
       },
       sign: async (toSign, asked) => readSignature(await client.sign(signInput(signing, toSign), asked), signing, kms),
       close: release,

@@ -3,7 +3,7 @@ import { type Context, openContext } from '../model/context.ts';
 import type { HttpClientOptions } from '../net/http.ts';
 import type { HttpClient } from '../net/port.ts';
 import type { Leases } from './leases.ts';
-import type { Key, ListedVersion } from './port.ts';
+import { type Key, type ListedVersion, versionOf } from './port.ts';
 import { readTextFile } from './read-file.ts';
 import { createVaultClient } from './vault-client.ts';
 import { createVaultSession, type VaultSession } from './vault-session.ts';
@@ -61,15 +61,20 @@ export const openVaultKey = async (settings: VaultSettings, deps: VaultDeps, con
     const read = async (asked: Context): Promise<readonly ListedVersion[]> =>
       readVersions(await session.call((token) => client.read(path, token, asked), asked), transit);
     const versions = refreshed(await read(context), read, deps.versionsMaxAgeMs ?? defaultVersionsMaxAgeMs);
-    const { state: _, createdAt: __, ...signing } = pinVersion(versions(), settings.version, transit);
+    const signing = versionOf(pinVersion(versions(), settings.version, transit));
+    const checkedAt = new Date().toISOString();
     return {
       get description() {
         return {
           name: settings.name,
           backend: 'vault',
           protectionLevel: 'software',
+          evidence: {},
+          origin: 'unknown',
+          checkedAt,
           signing,
           versions: versions(),
+          opaque: [],
         } as const;
       },
       sign: async (toSign, asked) => {

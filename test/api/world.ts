@@ -101,8 +101,12 @@ const keyDescription: KeyDescription = {
   name: 'release',
   backend: 'vault',
   protectionLevel: 'software',
+  evidence: {},
+  origin: 'generated',
+  checkedAt: '2026-01-02T00:00:00Z',
   signing: keyVersion,
   versions: [{ ...keyVersion, state: 'enabled', createdAt: '2026-01-01T00:00:00Z' }],
+  opaque: [],
 };
 
 const authenticate = async ({ bearer }: Credentials): Promise<Caller> => {
