@@ -1,6 +1,6 @@
 import type { DescMessage, Message } from '@bufbuild/protobuf';
 import type { Caller } from '../model/caller.ts';
-import { type Context, openContext, remainingMs } from '../model/context.ts';
+import { type Context, onBehalfOf, openContext, remainingMs } from '../model/context.ts';
 import { CountersignError, type ErrorCode, toCountersignError } from '../model/error.ts';
 import { recordLeg, recordRequest } from '../telemetry/metrics.ts';
 import { extractParent, type Span, tracingEnabled, withSpan } from '../telemetry/spans.ts';
@@ -75,7 +75,8 @@ const work = async <Written>(
     const caller = await edge.service.authenticate({ bearer: bearerOf(exchange.header('authorization')) }, context);
     notes.caller = caller;
     const command = method.decode(exchange.read(method.desc.input));
-    const result = await method.call(edge.service, command, caller, context);
+    const own = onBehalfOf(context, `${caller.issuer} ${caller.subject}`);
+    const result = await method.call(edge.service, command, caller, own);
     return exchange.write(method.desc.output, method.encode(result, caller, context.requestId));
   } finally {
     edge.limiter.release();

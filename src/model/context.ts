@@ -10,10 +10,15 @@ export type Context = {
   readonly signal: AbortSignal;
   /** The deadline on the monotonic clock: milliseconds as `performance.now()` counts them. */
   readonly deadline: number;
+  /** Whom the work is for, once that is known: queues take turns between callers. Absent: the service's own work. */
+  readonly caller?: string;
 };
 
 /** Milliseconds until the deadline, never below 0. */
 export const remainingMs = (context: Context): number => Math.max(0, context.deadline - performance.now());
+
+/** The same context, on behalf of a caller. */
+export const onBehalfOf = (context: Context, caller: string): Context => ({ ...context, caller });
 
 /** Throws the reason for which the request ended (`cancelled` or `deadline_exceeded`), if it has. */
 export const assertLive = (context: Context): void => {
