@@ -9,7 +9,13 @@ FROM ${BUILD_IMAGE} AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # No install scripts run; the Node of the runtime image is used, so the optional platform packages stay out.
-RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund && rm -f .npmrc package-lock.json
+# PKCS11=true adds the native part of pkcs11js, for keys in PKCS#11 tokens: it is built here, the result has no build tools.
+ARG PKCS11=false
+RUN if [ "$PKCS11" = true ]; then \
+      apt-get update && apt-get install -y --no-install-recommends g++ make python3 && \
+      npm ci --omit=dev --ignore-scripts --no-audit --no-fund && rm -rf node_modules/node-linux-* node_modules/.bin/node && \
+      npm run build:pkcs11 && rm -rf node_modules/pkcs11js/src node_modules/pkcs11js/build/Release/obj.target; \
+    else npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund; fi && rm -f .npmrc package-lock.json
 COPY src ./src
 # What a start would do anew each time on a read-only filesystem: strip types and compile. The flag belongs to the cache's key.
 ENV NODE_COMPILE_CACHE=/app/.compile-cache

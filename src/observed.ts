@@ -51,7 +51,14 @@ export const observeKeys = (
     });
   return {
     describe: (name, context) => observe('key.open', name, () => keys.describe(name, context)),
-    sign: (name, toSign, context) => observe('key.sign', name, () => keys.sign(name, toSign, context)),
+    hold: async (name, context, failed) => {
+      const held = await observe('key.open', name, () => keys.hold(name, context, failed));
+      return {
+        ...held,
+        sign: (toSign, asked, haste) => observe('key.sign', name, () => held.sign(toSign, asked, haste)),
+        signMany: (toSigns, asked, haste) => observe('key.sign', name, () => held.signMany(toSigns, asked, haste)),
+      };
+    },
   };
 };
 

@@ -15,6 +15,7 @@ import { hostAndPort, type ListenerSettings } from './config/listener-settings.t
 import { loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { formats } from './formats/formats.ts';
+import { assertFipsKeys } from './fips-start.ts';
 import { openKeyring } from './keys/keyring.ts';
 import { CountersignError } from './model/error.ts';
 import { createHttpClient, type HttpClientOptions } from './net/http.ts';
@@ -22,6 +23,7 @@ import { readTlsFiles } from './net/tls.ts';
 import { observeAudit, observeDecide, observeKeys, observeRegistry } from './observed.ts';
 import { openPolicy } from './open-policy.ts';
 import { loadCredentials } from './registry/credentials.ts';
+import { namedRegistry } from './registry/named.ts';
 import { createRegistry } from './registry/registry.ts';
 import { createService } from './service.ts';
 import { createLogger, flushLog, type Logger } from './telemetry/log.ts';
@@ -66,17 +68,39 @@ export const startService = async (
   const { credentials, warnings } = await loadCredentials(config.registry);
   for (const warning of warnings) logger.warn({ warning }, 'registry credentials');
 
-  const { plainHttpHosts, tries } = config.registry;
-  const http = createHttpClient({ ...outbound, plainHttpHosts });
-  const registry = createRegistry({ http, credentials, plainHttpHosts, tries });
+  const { plainHttpHosts, tries, allow, destinations, settleMs } = config.registry;
+  const { allowPrivate } = config.outbound;
+  // Callers say which registry is asked, and registries what is asked next: only what is named may be at a private address.
+  const named = namedRegistry(config.registry, credentials);
+  const http = createHttpClient({ ...outbound, plainHttpHosts, named });
+  const registry = createRegistry({
+    http,
+    credentials,
+    plainHttpHosts,
+    allowPrivate,
+    allow,
+    destinations,
+    settleMs,
+    tries,
+  });
   opened.defer(() => registry.close());
   const issuerHttp = createHttpClient({ ...outbound, plainHttpHosts: plainTextHosts(config.callers) });
   opened.defer(() => issuerHttp.close());
   const callers = createOidcCallers(config.callers, { http: issuerHttp });
-  const keyring = openKeyring(config.keys, {
-    createHttp: (options) => createHttpClient({ ...options, headers: injectHeaders }),
-  });
+  const keyring = openKeyring(
+    config.keys,
+    {
+      createHttp: (options) =>
+        createHttpClient({
+          ...options,
+          allowPrivate: [...allowPrivate, ...(options.allowPrivate ?? [])],
+          headers: injectHeaders,
+        }),
+    },
+    { fips: config.fips },
+  );
   opened.defer(() => keyring.close());
+  if (config.fips) await assertFipsKeys(keyring, logger);
   const service = createService({
     callers: [callers],
     keyNames: keyring.names,

@@ -16,9 +16,13 @@ process.chdir(root);
 const withPeers = process.argv.includes('--peers');
 const chosen = process.argv.slice(2).filter((argument) => argument !== '--peers');
 
+/** Tests that need accounts of others run only when they are named: npm run test:cloud. */
+const cloudFolder = join('test', 'cloud') + sep;
 /** Tests in these folders need programs of others, or minutes. */
 const peerFolders = ['peers', 'containers', 'bench'].map((folder) => join('test', folder) + sep);
-const all = globSync('test/**/*.test.ts').sort();
+const all = globSync('test/**/*.test.ts')
+  .filter((file) => !file.startsWith(cloudFolder))
+  .sort();
 const files =
   chosen.length > 0
     ? chosen

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'undici';
-import { type Config, configSchema } from '../src/config/schema.ts';
+import { configSchema } from '../src/config/schema.ts';
 import { githubClaims, type Issuer, startIssuer } from '../src/dev/issuer.ts';
 import { type RunningService, startService } from '../src/serve.ts';
 import { createLogger, type Logger } from '../src/telemetry/log.ts';
@@ -93,7 +93,7 @@ export const startServiceWorld = async (options: {
   const names = options.keys.map((key) => key.name);
   writeFileSync(policyFile, policyFor(issuer.issuer, names));
   const plain = { address: '127.0.0.1:0', transport: 'plaintext' };
-  const config: Config = configSchema.parse({
+  const draft = {
     listeners: { grpc: plain, rest: plain, admin: plain },
     callers: { oidc: [{ issuer: issuer.issuer, audience: 'countersign.test', allowPlainText: true }] },
     policy: { files: [policyFile] },
@@ -101,9 +101,10 @@ export const startServiceWorld = async (options: {
     registry: { plainHttpHosts: options.plainHttpHosts },
     audit: { kind: 'file', file: auditFile },
     ...options.settings,
-  });
+  };
   const logger = options.logger ?? createLogger({ level: 'silent', format: 'json' });
-  const service = await startService(config, logger).catch(async (error) => {
+  const start = async (): Promise<RunningService> => startService(configSchema.parse(draft), logger);
+  const service = await start().catch(async (error) => {
     await issuer.close();
     throw error;
   });

@@ -8,7 +8,7 @@ import {
   type StoredAtSchema,
 } from '../gen/countersign/v1/types_pb.ts';
 import type { SignedBySchema } from '../gen/countersign/v1/verification_pb.ts';
-import type { ListedVersion } from '../keys/port.ts';
+import type { VersionFacts } from '../keys/port.ts';
 import { publicKeyJwk, publicKeyPem } from '../keys/public-key.ts';
 import type { Decision, RuleReason } from '../model/decision.ts';
 import { type FormatName, type KeyVersion, type StoredAt, signedBy } from '../model/signature.ts';
@@ -39,11 +39,13 @@ export const encodeKeyVersion = ({
   version,
   algorithm,
   hint,
+  member,
 }: KeyVersion): MessageInitShape<typeof KeyVersionSchema> => ({
   key,
   version,
   algorithm,
   hint,
+  member: member ?? '',
 });
 
 const encodeReason = ({ rule, effect, misses }: RuleReason) => ({ rule, effect, misses: [...misses] });
@@ -58,18 +60,22 @@ export const encodeDecision = (decision: Decision, withReasons: boolean): Messag
   reasons: withReasons ? decision.reasons.map(encodeReason) : [],
 });
 
+/** What is said of a version besides its public key. */
+export const encodeVersionFacts = ({ state, createdAt, validFrom, validUntil }: VersionFacts) => ({
+  state,
+  createdAt: createdAt ?? '',
+  validFrom: validFrom ?? '',
+  validUntil: validUntil ?? '',
+});
+
 /** The public half of one version, as PEM and as JWK text. */
-export const encodePublicKey = (
-  key: KeyVersion,
-  { state, createdAt }: Pick<ListedVersion, 'state' | 'createdAt'>,
-): MessageInitShape<typeof PublicKeySchema> => ({
+export const encodePublicKey = (key: KeyVersion, facts: VersionFacts): MessageInitShape<typeof PublicKeySchema> => ({
   version: key.version,
   algorithm: key.algorithm,
   pem: publicKeyPem(key.spki),
   jwk: JSON.stringify(publicKeyJwk(key)),
   hint: key.hint,
-  state,
-  createdAt: createdAt ?? '',
+  ...encodeVersionFacts(facts),
 });
 
 /** countersign's own record from the annotations of a verified signature; undefined when they are not there. */

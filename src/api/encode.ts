@@ -30,6 +30,7 @@ import {
   encodePublicKey,
   encodeSignedBy,
   encodeStoredAt,
+  encodeVersionFacts,
   formatNumbers,
 } from './encode-fields.ts';
 import type { KeyListing } from './service.ts';
@@ -101,15 +102,22 @@ const key = (
   problem: string,
 ): MessageInitShape<typeof KeySchema> => {
   if (description === undefined) return { name, problem };
-  const { signing, versions } = description;
+  const { signing, versions, opaque } = description;
   const listed = versions.find(({ version }) => version === signing.version);
   return {
     name,
     backend: description.backend,
     protectionLevel: description.protectionLevel,
     signing: encodePublicKey(signing, listed ?? { state: 'enabled', createdAt: undefined }),
-    versions: versions.map((version) => encodePublicKey(version, version)),
-    problem,
+    versions: [
+      ...versions.map((version) => encodePublicKey(version, version)),
+      ...opaque.map((version) => ({ version: version.version, ...encodeVersionFacts(version) })),
+    ],
+    problem: problem === '' ? (description.problem ?? '') : problem,
+    origin: description.origin,
+    evidence: { ...description.evidence },
+    checkedAt: description.checkedAt,
+    members: description.members?.map((member) => ({ ...member })) ?? [],
   };
 };
 

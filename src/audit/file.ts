@@ -53,11 +53,11 @@ export const openFileSink = async (settings: FileAuditSettings): Promise<FileAud
   });
 
   return {
-    write: (record, until) => queue.write(`${JSON.stringify(record)}\n`, until),
+    write: (record, until) => queue.write(() => `${JSON.stringify(record)}\n`, until),
     healthy: () => queue.healthy(),
     reopen: () => {
       stale = true;
-      return queue.write('');
+      return queue.write(() => '');
     },
     close: async () => {
       await queue.close();

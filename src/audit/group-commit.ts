@@ -8,15 +8,18 @@ const maxWaiting = 16_384;
 const probeIntervalMs = 1_000;
 
 type Waiting = {
-  readonly text: string;
+  readonly text: () => string;
   readonly until: Until;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 };
 
 export type GroupCommit = {
-  /** Resolves when the text has come as far as asked; `unavailable`, reason `AUDIT_UNAVAILABLE`, when it has not. */
-  write(text: string, until?: Until): Promise<void>;
+  /**
+   * Resolves when the text has come as far as asked; `unavailable`, reason `AUDIT_UNAVAILABLE`, when it has not. `text` is
+   * called when its turn comes: what waits need not be held as text.
+   */
+  write(text: () => string, until?: Until): Promise<void>;
   /** Did the last commit succeed? */
   healthy(): boolean;
   /** Commits what waits; later writes are refused. */
@@ -43,7 +46,7 @@ export const groupCommit = (medium: Medium): GroupCommit => {
       const batch = waiting;
       waiting = [];
       try {
-        await medium.append(batch.map(({ text }) => text).join(''));
+        await medium.append(batch.map(({ text }) => text()).join(''));
         const unsynced = batch.filter(({ until }) => until === 'durable');
         for (const { until, resolve } of batch) if (until === 'written') resolve();
         if (unsynced.length > 0) await medium.sync();
@@ -60,7 +63,7 @@ export const groupCommit = (medium: Medium): GroupCommit => {
     running = undefined;
   };
 
-  const write = (text: string, until: Until = 'durable'): Promise<void> =>
+  const write = (text: () => string, until: Until = 'durable'): Promise<void> =>
     new Promise((resolve, reject) => {
       if (closed) return reject(auditUnavailable(new Error('the audit sink is closed')));
       if (waiting.length >= maxWaiting) return reject(auditUnavailable(new Error(`${maxWaiting} records wait`)));
@@ -72,7 +75,7 @@ export const groupCommit = (medium: Medium): GroupCommit => {
   // Only a real write can tell that a disk has room again. JSON allows white space before the next record.
   const tryAgain = (): void => {
     probe = undefined;
-    if (failed && !closed) write(' ').catch(() => undefined);
+    if (failed && !closed) write(() => ' ').catch(() => undefined);
   };
 
   return {

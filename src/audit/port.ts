@@ -17,6 +17,8 @@ export type AuditRecord = {
   readonly policyHash: string;
   readonly key: string | undefined;
   readonly keyVersion: string | undefined;
+  /** The member that signs, where the key is a group of keys. */
+  readonly member: string | undefined;
   /** `host/path` or blob name */
   readonly subject: string | undefined;
   readonly digest: string | undefined;

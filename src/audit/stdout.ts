@@ -26,7 +26,7 @@ export const openStdoutSink = (descriptor = 1): AuditSink => {
   };
   const queue = groupCommit({ append, sync: async () => {} });
   return {
-    write: (record, until) => queue.write(`${JSON.stringify(record)}\n`, until),
+    write: (record, until) => queue.write(() => `${JSON.stringify(record)}\n`, until),
     healthy: () => queue.healthy(),
     close: () => queue.close(),
   };

@@ -71,16 +71,24 @@ const keyText = (key: Key): string => {
     ['name', key.name],
     ['backend', key.backend],
     ['protection', key.protectionLevel],
+    ...Object.entries(key.evidence).map(([field, value]) => ['  evidence', printable(`${field}: ${value}`)]),
+    ['origin', key.origin],
+    ['checked', key.checkedAt],
+    ...key.members.map((member) => [
+      'member',
+      printable([member.name, member.hint, member.problem].join('  ').trimEnd()),
+    ]),
     ...(key.problem === '' ? [] : [['problem', printable(key.problem)]]),
   ]);
   const versions = table([
-    ['VERSION', 'ALGORITHM', 'STATE', 'MADE', 'HINT'],
+    ['VERSION', 'ALGORITHM', 'STATE', 'MADE', 'UNTIL', 'HINT'],
     ...key.versions.map((version) => [
       version.version,
-      version.algorithm,
+      version.algorithm || '-',
       version.state,
-      version.createdAt === '' ? '-' : version.createdAt,
-      version.hint,
+      version.createdAt || '-',
+      version.validUntil || '-',
+      version.hint || '-',
     ]),
   ]);
   return `${head}\n${versions}\n${key.signing?.pem.trimEnd() ?? ''}\n`;

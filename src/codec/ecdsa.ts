@@ -20,11 +20,12 @@ const orders: Readonly<Record<EcdsaCurve, Buffer>> = {
 const inRange = (scalar: Buffer, order: Buffer): boolean =>
   scalar.some((byte) => byte !== 0) && Buffer.compare(scalar, order) < 0;
 
-/** Left-pads a magnitude to the fixed width: a short r or s loses its place otherwise. */
-const padded = (magnitude: Uint8Array | undefined, width: number): Buffer | undefined =>
-  magnitude === undefined || magnitude.length > width
-    ? undefined
-    : Buffer.concat([Buffer.alloc(width - magnitude.length), magnitude]);
+/** Puts a magnitude at the end of a field of zeros: a short r or s loses its place otherwise. False when it does not fit. */
+const place = (magnitude: Uint8Array | undefined, field: Buffer): boolean => {
+  if (magnitude === undefined || magnitude.length > field.length) return false;
+  field.set(magnitude, field.length - magnitude.length);
+  return true;
+};
 
 /**
  * `Ecdsa-Sig-Value ::= SEQUENCE { r INTEGER, s INTEGER }` (RFC 3279 section 2.2.3) -> r || s, each of the curve's fixed
@@ -34,10 +35,11 @@ export const ecdsaDerToRaw = (der: Uint8Array, curve: EcdsaCurve): Buffer | unde
   const order = orders[curve];
   const sequence = readDer(der, { maxBytes: 2 * order.length + 16, maxDepth: 2, maxElements: 3 });
   if (sequence?.tag !== derTag.sequence || sequence.children.length !== 2) return undefined;
-  const r = padded(readUnsigned(sequence.children[0]), order.length);
-  const s = padded(readUnsigned(sequence.children[1]), order.length);
-  if (r === undefined || s === undefined || !inRange(r, order) || !inRange(s, order)) return undefined;
-  return Buffer.concat([r, s]);
+  const raw = Buffer.alloc(2 * order.length);
+  const r = raw.subarray(0, order.length);
+  const s = raw.subarray(order.length);
+  if (!place(readUnsigned(sequence.children[0]), r) || !place(readUnsigned(sequence.children[1]), s)) return undefined;
+  return inRange(r, order) && inRange(s, order) ? raw : undefined;
 };
 
 /** r || s of the curve's fixed width -> DER; undefined when the length is wrong or r or s is outside [1, n-1]. */

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { auditSettings } from '../audit/sinks.ts';
 import { callerSettings } from '../callers/settings.ts';
-import { keysSettings } from '../keys/settings.ts';
+import { keysSettings } from '../keys/configured.ts';
+import { fipsFaults } from '../keys/fips.ts';
+import { privateEntryProblem } from '../net/address.ts';
 import { policySettings } from '../policy/settings.ts';
 import { registrySettings } from '../registry/settings.ts';
 import { telemetrySettings } from '../telemetry/settings.ts';
@@ -41,6 +43,11 @@ const signingSettings = z.strictObject({
     ),
 });
 
+const privateEntry = z.string().superRefine((entry, context) => {
+  const message = privateEntryProblem(entry);
+  if (message !== undefined) context.addIssue({ code: 'custom', message });
+});
+
 const outboundSettings = z.strictObject({
   caFiles: z
     .array(z.string().min(1))
@@ -48,24 +55,41 @@ const outboundSettings = z.strictObject({
     .default([])
     .describe('CA certificates, PEM, that registries and issuers may be certified by, besides the system roots.'),
   allowPrivate: z
-    .array(z.string().min(1))
+    .array(privateEntry)
+    .max(1_000)
     .default([])
-    .describe('Host names that may be reached although their address is link-local or the like.'),
+    .describe(
+      'Hosts (`host`, `host:port`), addresses and networks (`10.0.0.0/8`) that may be reached although they are private, loopback, ' +
+        'link-local, behind a NAT64 or the like. Not needed for what the configuration names itself: keys, issuers, ' +
+        'registry.plainHttpHosts, registry.allow, registries with credentials.',
+    ),
 });
 
 /** The whole configuration: one section from each folder that has settings. Unknown settings are errors. */
-export const configSchema = z.strictObject({
-  listeners: listenerSettings.describe('Where the service listens.'),
-  callers: callerSettings.describe('Who may call.'),
-  policy: policySettings.describe('Who may do what with which key.'),
-  keys: keysSettings.describe('The keys that sign.'),
-  registry: registrySettings.prefault({}).describe('How registries are reached.'),
-  audit: auditSettings.describe('Where records of every use of a key go.'),
-  telemetry: telemetrySettings.prefault({}).describe('Log, metrics and traces.'),
-  signing: signingSettings.prefault({}).describe('What signatures carry.'),
-  limits: limitSettings.prefault({}).describe('Bounds on load and time.'),
-  outbound: outboundSettings.prefault({}).describe('Connections that the service makes.'),
-});
+export const configSchema = z
+  .strictObject({
+    fips: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Only keys in validated modules (FIPS 140), with approved algorithms and sizes, through FIPS endpoints; anything else is ' +
+          'refused at start.',
+      ),
+    listeners: listenerSettings.describe('Where the service listens.'),
+    callers: callerSettings.describe('Who may call.'),
+    policy: policySettings.describe('Who may do what with which key.'),
+    keys: keysSettings.describe('The keys that sign.'),
+    registry: registrySettings.prefault({}).describe('How registries are reached.'),
+    audit: auditSettings.describe('Where records of every use of a key go.'),
+    telemetry: telemetrySettings.prefault({}).describe('Log, metrics and traces.'),
+    signing: signingSettings.prefault({}).describe('What signatures carry.'),
+    limits: limitSettings.prefault({}).describe('Bounds on load and time.'),
+    outbound: outboundSettings.prefault({}).describe('Connections that the service makes.'),
+  })
+  .superRefine(({ fips, keys }, context) => {
+    if (!fips) return;
+    for (const { path, message } of fipsFaults(keys)) context.addIssue({ code: 'custom', path: [...path], message });
+  });
 
 /** A checked configuration with every default filled in; file paths are absolute. */
 export type Config = z.output<typeof configSchema>;

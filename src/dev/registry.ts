@@ -1,5 +1,6 @@
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createGate, type RegistryAuth } from './registry-auth.ts';
 import { serveBlob, serveUpload } from './registry-blobs.ts';
 import { BodyTooLarge, createExchange, type Exchange } from './registry-exchange.ts';
@@ -9,8 +10,10 @@ import { createStore } from './registry-store.ts';
 export type DevRegistryOptions = {
   /** Serve the referrers API (OCI distribution-spec 1.1). Default: true. */
   readonly referrers?: boolean;
-  /** Send `ETag` for manifests and honour `If-Match` and `If-None-Match: *`. Default: true. */
-  readonly etag?: boolean;
+  /** Send `ETag` for manifests and honour `If-Match` and `If-None-Match: *`; `ignored`: send it, and look at no condition. Default: true. */
+  readonly etag?: boolean | 'ignored';
+  /** Asked twice a request: milliseconds before anything is done, and between that and the answer. Default: none. */
+  readonly delayMs?: () => number;
   /** Take a blob in the one request `POST blobs/uploads/?digest=`; otherwise it opens a session. Default: true. */
   readonly wholeUpload?: boolean;
   readonly auth?: RegistryAuth;
@@ -67,6 +70,7 @@ export const registryListener = (
     const { method, url } = exchange;
     const route = routeOf(url.pathname);
     requests.push({ method, kind: route.kind });
+    if (options.delayMs !== undefined) await sleep(options.delayMs());
     if (route.kind === 'token') return gate.serveToken(exchange);
     const push = method !== 'GET' && method !== 'HEAD';
     if (!gate.admits(exchange, exchange.request.headers.host ?? '', route.name, push)) return;
@@ -90,7 +94,7 @@ export const registryListener = (
   };
 
   const listener: RequestListener = (request, response) => {
-    const exchange = createExchange(request, response);
+    const exchange = createExchange(request, delayed(response, options.delayMs));
     serve(exchange).catch((error: unknown) => {
       if (response.headersSent) response.destroy();
       else if (error instanceof BodyTooLarge)
@@ -99,6 +103,17 @@ export const registryListener = (
     });
   };
   return { listener, requests };
+};
+
+/** What the response is ended with reaches the client later. */
+const delayed = (response: ServerResponse, delayMs: (() => number) | undefined): ServerResponse => {
+  if (delayMs === undefined) return response;
+  const end = response.end.bind(response) as (chunk?: unknown) => ServerResponse;
+  response.end = ((chunk?: unknown) => {
+    setTimeout(() => end(chunk), delayMs());
+    return response;
+  }) as typeof response.end;
+  return response;
 };
 
 type Route = { readonly kind: string; readonly name: string; readonly last: string };

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { encodeBase64 } from '../codec/base64.ts';
 import { pae } from '../codec/pae.ts';
 import { isJsonObject, parseStrictJson } from '../codec/strict-json.ts';
@@ -44,18 +44,18 @@ const messageDigest = (
   blob: Blob,
   algorithm: AlgorithmName,
 ): { readonly algorithm: string; readonly digest: string } => {
-  const hash = hashOf(algorithm);
-  if (blob.content !== undefined) {
-    return { algorithm: hashes[hash].name, digest: createHash(hash).update(blob.content).digest('base64') };
+  const name = hashOf(algorithm);
+  if (name === 'sha256') {
+    return { algorithm: hashes.sha256.name, digest: Buffer.from(digestHex(blob.digest), 'hex').toString('base64') };
   }
-  if (hash !== 'sha256') {
+  if (blob.content === undefined) {
     throw new CountersignError(
       'failed_precondition',
       'DIGEST_NOT_SUPPORTED',
       `A key of algorithm ${algorithm} needs the content of the blob; send it instead of its digest.`,
     );
   }
-  return { algorithm: hashes.sha256.name, digest: Buffer.from(digestHex(blob.digest), 'hex').toString('base64') };
+  return { algorithm: hashes[name].name, digest: hash(name, blob.content, 'base64') };
 };
 
 const content = (signable: Signable, signature: Uint8Array, algorithm: AlgorithmName): string => {

@@ -4,6 +4,16 @@ import type { AlgorithmName } from '../model/algorithm.ts';
 import { CountersignError } from '../model/error.ts';
 
 export type RsaPadding = 'pkcs1v15' | 'pss';
+export type RsaHash = 'sha256' | 'sha384' | 'sha512';
+
+/** How an RSA key signs: the key does not say. Defaults: PKCS#1 v1.5 with SHA-256, as cosign. */
+export type RsaScheme = { readonly padding?: RsaPadding | undefined; readonly hash?: RsaHash | undefined };
+
+/** As the settings of a key have it. */
+export const rsaSchemeOf = (settings: {
+  readonly rsaPadding?: RsaPadding | undefined;
+  readonly rsaHash?: RsaHash | undefined;
+}): RsaScheme => ({ padding: settings.rsaPadding, hash: settings.rsaHash });
 
 /** How Vault's transit engine names the key and what a sign request must say (`sign/<key>/<hash>`). */
 type VaultNames = { readonly type: string; readonly hash: 'sha2-256' | 'sha2-384' | 'sha2-512' | undefined };
@@ -23,7 +33,7 @@ export type RsaAlgorithm = Common & {
   readonly modulusBits: number;
   /** PSS uses MGF1 with the same hash and a salt of the hash's length. */
   readonly padding: RsaPadding;
-  readonly hash: 'sha256';
+  readonly hash: RsaHash;
 };
 export type Ed25519Algorithm = Common & { readonly type: 'ed25519'; readonly hash: undefined };
 export type Algorithm = EcAlgorithm | RsaAlgorithm | Ed25519Algorithm;
@@ -38,15 +48,31 @@ const ec = (
   jwa: string,
 ): EcAlgorithm => ({ name, type: 'ec', curve, namedCurve, spkiBytes, hash, vault, jwa });
 
-const rsa = (name: AlgorithmName, modulusBits: number, padding: RsaPadding): RsaAlgorithm => ({
-  name,
+type RsaName = Extract<AlgorithmName, `rsa-${string}`>;
+type RsaBits = 2048 | 3072 | 4096;
+
+const rsaNameOf = (padding: RsaPadding, modulusBits: RsaBits, hash: RsaHash): RsaName =>
+  `rsa-${padding}-${modulusBits}-${hash}`;
+
+const vaultHashes = { sha256: 'sha2-256', sha384: 'sha2-384', sha512: 'sha2-512' } as const;
+
+const rsa = (padding: RsaPadding, modulusBits: RsaBits, hash: RsaHash): RsaAlgorithm => ({
+  name: rsaNameOf(padding, modulusBits, hash),
   type: 'rsa',
   modulusBits,
   padding,
-  hash: 'sha256',
-  vault: { type: `rsa-${modulusBits}`, hash: 'sha2-256' },
-  jwa: padding === 'pss' ? 'PS256' : 'RS256',
+  hash,
+  vault: { type: `rsa-${modulusBits}`, hash: vaultHashes[hash] },
+  jwa: `${padding === 'pss' ? 'PS' : 'RS'}${hash.slice(3)}`,
 });
+
+const rsaBits = [2048, 3072, 4096] as const;
+const rsaHashes = ['sha256', 'sha384', 'sha512'] as const;
+const rsaRows = Object.fromEntries(
+  (['pkcs1v15', 'pss'] as const).flatMap((padding) =>
+    rsaBits.flatMap((bits) => rsaHashes.map((hash) => [rsaNameOf(padding, bits, hash), rsa(padding, bits, hash)])),
+  ),
+) as Record<RsaName, RsaAlgorithm>;
 
 const rows: Readonly<Record<AlgorithmName, Algorithm>> = {
   'ecdsa-p256-sha256': ec(
@@ -76,12 +102,7 @@ const rows: Readonly<Record<AlgorithmName, Algorithm>> = {
     { type: 'ecdsa-p521', hash: 'sha2-512' },
     'ES512',
   ),
-  'rsa-pkcs1v15-2048-sha256': rsa('rsa-pkcs1v15-2048-sha256', 2048, 'pkcs1v15'),
-  'rsa-pkcs1v15-3072-sha256': rsa('rsa-pkcs1v15-3072-sha256', 3072, 'pkcs1v15'),
-  'rsa-pkcs1v15-4096-sha256': rsa('rsa-pkcs1v15-4096-sha256', 4096, 'pkcs1v15'),
-  'rsa-pss-2048-sha256': rsa('rsa-pss-2048-sha256', 2048, 'pss'),
-  'rsa-pss-3072-sha256': rsa('rsa-pss-3072-sha256', 3072, 'pss'),
-  'rsa-pss-4096-sha256': rsa('rsa-pss-4096-sha256', 4096, 'pss'),
+  ...rsaRows,
   ed25519: {
     name: 'ed25519',
     type: 'ed25519',
@@ -115,40 +136,35 @@ const ecName = (publicKey: KeyObject): AlgorithmName => {
   return row.name;
 };
 
-const rsaName = (publicKey: KeyObject, padding: RsaPadding): AlgorithmName => {
+const rsaName = (publicKey: KeyObject, { padding = 'pkcs1v15', hash = 'sha256' }: RsaScheme): AlgorithmName => {
   const { modulusLength, publicExponent } = publicKey.asymmetricKeyDetails ?? {};
-  const row = Object.values(algorithms).find(
-    (each) => each.type === 'rsa' && each.modulusBits === modulusLength && each.padding === padding,
-  );
-  if (row === undefined) throw unsupported(`An RSA key of ${modulusLength} bits is not supported`);
+  const bits = rsaBits.find((each) => each === modulusLength);
+  if (bits === undefined) throw unsupported(`An RSA key of ${modulusLength} bits is not supported`);
   if (publicExponent !== 65537n)
     throw unsupported(`An RSA key with public exponent ${publicExponent} is not supported`);
-  return row.name;
+  return rsaNameOf(padding, bits, hash);
 };
 
 /**
  * The algorithm that a public key signs with. The hash follows from the key, as in cosign: P-384 means SHA-384, P-521
- * SHA-512, everything RSA SHA-256. `rsaPadding` cannot be read from a key, so it is told (default PKCS#1 v1.5, as cosign).
+ * SHA-512, everything RSA SHA-256 unless told otherwise, as the padding is (default PKCS#1 v1.5): a key does not say them.
  * Throws `failed_precondition`, reason `KEY_UNSUPPORTED`, that says why.
  */
-export const algorithmOf = (
-  publicKey: KeyObject,
-  options: { readonly rsaPadding?: RsaPadding } = {},
-): AlgorithmName => {
+export const algorithmOf = (publicKey: KeyObject, scheme: RsaScheme = {}): AlgorithmName => {
   const type = publicKey.asymmetricKeyType;
   if (type === 'ec') return ecName(publicKey);
-  if (type === 'rsa') return rsaName(publicKey, options.rsaPadding ?? 'pkcs1v15');
+  if (type === 'rsa') return rsaName(publicKey, scheme);
   if (type === 'ed25519') return 'ed25519';
   throw unsupported(`A key of type ${type} is not supported`);
 };
 
-/** The same RSA key with the other padding, since a key does not say its padding; undefined for what is not RSA. */
-export const withOtherPadding = (name: AlgorithmName): AlgorithmName | undefined => {
+/** The same RSA key with every other padding and hash, since a key does not say them; none for what is not RSA. */
+export const otherRsaSchemes = (name: AlgorithmName): readonly AlgorithmName[] => {
   const one = algorithms[name];
-  if (one.type !== 'rsa') return undefined;
-  const other = (row: Algorithm): boolean =>
-    row.type === 'rsa' && row.modulusBits === one.modulusBits && row.padding !== one.padding;
-  return Object.values(algorithms).find(other)?.name;
+  if (one.type !== 'rsa') return [];
+  return Object.values(rsaRows)
+    .filter((row) => row.modulusBits === one.modulusBits && row.name !== name)
+    .map((row) => row.name);
 };
 
 /**

@@ -7,12 +7,13 @@ import {
 } from '@aws-sdk/client-kms';
 import type { Context } from '../model/context.ts';
 import { waitFor } from '../model/wait.ts';
-import { assertAllowed } from '../net/egress.ts';
-import { responseTooLarge } from '../net/errors.ts';
 import { withRetry } from '../net/retry.ts';
 import { withSystemRoots } from '../net/tls.ts';
-import { awsCredentialsError, awsError, isStaleCredentials } from './aws-errors.ts';
-import { loopbackHosts } from './aws-settings.ts';
+import { awsCredentialsError } from './aws-credentials-errors.ts';
+import { awsError, isStaleCredentials } from './aws-errors.ts';
+import { roleCredentials } from './aws-role.ts';
+import type { AwsRole } from './aws-settings.ts';
+import { clientConfig, guard } from './aws-transport.ts';
 
 /** How one KMS is reached, and as whom. */
 export type AwsConnection = {
@@ -23,6 +24,8 @@ export type AwsConnection = {
   readonly fips: boolean | undefined;
   readonly dualStack: boolean | undefined;
   readonly profile: string | undefined;
+  /** Taken with the credentials of the profile or the environment. */
+  readonly role: AwsRole | undefined;
 };
 
 /** AWS KMS as far as keys need it. Answers are parsed, unchecked. Safe to call concurrently. */
@@ -33,85 +36,32 @@ export type AwsClient = {
   describeKey(keyId: string, context: Context): Promise<unknown>;
   /** Errors and retries as `describeKey`. */
   getPublicKey(keyId: string, context: Context): Promise<unknown>;
-  /** Errors and retries as `describeKey`; a second signature is harmless. */
+  /** Answers of `getPublicKey` that were usable, by ARN: a key keeps its public key for life, and reads of it are rationed. */
+  readonly publicKeys: Map<string, unknown>;
+  /** Errors as `describeKey`; one attempt, and one more where credentials were refused as stale and could be renewed. */
   sign(input: SignCommandInput, context: Context): Promise<unknown>;
   close(): Promise<void>;
 };
 
-const connectMs = 3_000;
-/** The longest that one try may take, whatever the deadline. */
-const requestMs = 10_000;
-/** An answer of KMS takes less than 4 KiB. */
-const maxAnswerBytes = 64 * 1024;
 /** Refused credentials are read anew at most this often: a wrong identity must not become a storm on the token service. */
 const refreshIntervalMs = 5_000;
 
-const silent = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
-
-/** What the SDK's middleware hands on, as far as it is looked at here. */
-type Outgoing = { readonly protocol: string; readonly hostname: string; readonly port?: number | undefined };
-type Incoming = { body: AsyncIterable<Uint8Array> | Uint8Array };
-
-/** The egress policy of `net/`, for every address that the SDK comes up with: AWS_ENDPOINT_URL names any. */
-const assertEgress = (request: unknown): void => {
-  const { protocol, hostname, port } = request as Outgoing;
-  assertAllowed(new URL(`${protocol}//${hostname}${port === undefined ? '' : `:${port}`}`), {
-    plainHttpHosts: loopbackHosts,
-  });
-};
-
-/** Reads the body before the SDK would, which sets no bound. */
-const readBounded = async (response: unknown, kms: string): Promise<void> => {
-  const incoming = response as Incoming;
-  if (incoming.body instanceof Uint8Array) return;
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  // Leaving the loop early destroys the stream, and the connection with it.
-  for await (const chunk of incoming.body) {
-    size += chunk.byteLength;
-    if (size > maxAnswerBytes) throw responseTooLarge(kms, maxAnswerBytes);
-    chunks.push(chunk);
-  }
-  incoming.body = Buffer.concat(chunks, size);
-};
-
-const open = ({ region, endpoint, ca, fips, dualStack, profile }: AwsConnection, kms: string): KMSClient => {
-  const httpsAgent = { keepAlive: true, maxSockets: 64, ...(ca === undefined ? {} : { ca: withSystemRoots([ca]) }) };
+const open = (connection: AwsConnection, kms: string): KMSClient => {
+  const { region, endpoint, ca, profile, role } = connection;
+  // An endpoint that is named is the endpoint, whatever AWS_USE_FIPS_ENDPOINT says; the SDK refuses both at once.
+  const named = endpoint === undefined ? undefined : false;
+  const fips = named ?? connection.fips;
+  const dualStack = named ?? connection.dualStack;
   const client = new KMSClient({
+    ...clientConfig({ keepAlive: true, maxSockets: 64, ...(ca === undefined ? {} : { ca: withSystemRoots([ca]) }) }),
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(fips === undefined ? {} : { useFipsEndpoint: fips }),
     ...(dualStack === undefined ? {} : { useDualstackEndpoint: dualStack }),
     ...(profile === undefined ? {} : { profile }),
-    // The retries are ours: below. `standard`, since AWS_RETRY_MODE=adaptive would hold requests back on its own.
-    maxAttempts: 1,
-    retryMode: 'standard',
-    logger: silent,
-    requestHandler: {
-      connectionTimeout: connectMs,
-      requestTimeout: requestMs,
-      throwOnRequestTimeout: true,
-      socketTimeout: requestMs,
-      httpAgent: { keepAlive: true, maxSockets: 64 },
-      httpsAgent,
-      logger: silent,
-    },
+    ...(role === undefined ? {} : { credentials: roleCredentials(role, connection, kms) }),
   });
-  client.middlewareStack.add(
-    (next) => (args) => {
-      assertEgress(args.request);
-      return next(args);
-    },
-    { step: 'finalizeRequest', name: 'countersignEgress', priority: 'low' },
-  );
-  client.middlewareStack.add(
-    (next) => async (args) => {
-      const result = await next(args);
-      await readBounded(result.response, kms);
-      return result;
-    },
-    { step: 'deserialize', name: 'countersignBounds', priority: 'low' },
-  );
+  client.middlewareStack.use(guard(kms));
   return client;
 };
 
@@ -167,16 +117,17 @@ export const createAwsClient = (connection: AwsConnection): AwsClient => {
       throw context.signal.aborted ? context.signal.reason : awsError(kms, host, caught);
     }
   };
-  const call = (send: Send, context: Context): Promise<unknown> =>
+  const read = (send: Send, context: Context): Promise<unknown> =>
     withRetry(() => withCredentials(send, context), { tries: 3, context, baseMs: 50 });
 
   return {
     kms,
+    publicKeys: new Map(),
     describeKey: (KeyId, context) =>
-      call((options) => client.send(new DescribeKeyCommand({ KeyId }), options), context),
+      read((options) => client.send(new DescribeKeyCommand({ KeyId }), options), context),
     getPublicKey: (KeyId, context) =>
-      call((options) => client.send(new GetPublicKeyCommand({ KeyId }), options), context),
-    sign: (input, context) => call((options) => client.send(new SignCommand(input), options), context),
+      read((options) => client.send(new GetPublicKeyCommand({ KeyId }), options), context),
+    sign: (input, context) => withCredentials((options) => client.send(new SignCommand(input), options), context),
     close: async () => client.destroy(),
   };
 };

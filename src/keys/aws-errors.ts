@@ -2,12 +2,15 @@ import { CountersignError, type ErrorCode, type ErrorDetails } from '../model/er
 import { toNetworkError } from '../net/errors.ts';
 
 /** What a transient failure waits at least before it is tried again: milliseconds. */
-const transientMs = 100;
+export const transientMs = 100;
 const throttledMs = 500;
 
-type Row = readonly [code: ErrorCode, reason: string, message: string, retryAfterMs?: number];
+export type Row = readonly [code: ErrorCode, reason: string, message: string, retryAfterMs?: number];
 
-const refused = (reason: string, message: string): Row => ['failed_precondition', reason, message];
+export const refused = (reason: string, message: string): Row => ['failed_precondition', reason, message];
+
+/** What DescribeKey told of the end of the key, RFC 3339. */
+export type Dates = { readonly deletionDate?: string | undefined; readonly validTo?: string | undefined };
 
 const invalidState = (kms: string, said: string): Row => {
   if (/pending deletion/i.test(said)) return pendingDeletion(kms);
@@ -18,26 +21,32 @@ const invalidState = (kms: string, said: string): Row => {
 
 const disabled = (kms: string): Row =>
   refused('KEY_DISABLED', `The key in ${kms} is disabled: enable it (EnableKey), or configure another.`);
-const pendingDeletion = (kms: string): Row =>
+const pendingDeletion = (kms: string, { deletionDate }: Dates = {}): Row =>
   refused(
     'KEY_PENDING_DELETION',
-    `The key in ${kms} is scheduled for deletion: cancel that (CancelKeyDeletion, then EnableKey), or configure another.`,
+    `The key in ${kms} is scheduled for deletion${deletionDate === undefined ? '' : ` on ${deletionDate}`}: cancel that ` +
+      '(CancelKeyDeletion, then EnableKey), or configure another.',
   );
 const pendingImport = (kms: string): Row =>
   refused('KEY_PENDING_IMPORT', `The key in ${kms} has no key material: import it (ImportKeyMaterial).`);
+const expired = (kms: string, validTo: string): Row =>
+  refused(
+    'KEY_EXPIRED',
+    `The imported key material of the key in ${kms} expired on ${validTo}: import it again (ImportKeyMaterial).`,
+  );
 const keyStoreUnavailable = (kms: string): Row =>
   refused('KEY_STORE_UNAVAILABLE', `The key store of the key in ${kms} is not connected: connect it.`);
 
-const states: Readonly<Record<string, (kms: string) => Row>> = {
+const states: Readonly<Record<string, (kms: string, dates: Dates) => Row>> = {
   Disabled: disabled,
   PendingDeletion: pendingDeletion,
   PendingReplicaDeletion: pendingDeletion,
   PendingImport: pendingImport,
   Unavailable: keyStoreUnavailable,
-  Creating: (kms) => ['unavailable', 'KEY_UNAVAILABLE', `The key in ${kms} is still being made.`, 1_000],
+  Creating: (kms) => refused('KEY_PENDING', `The key in ${kms} is still being made: wait for KeyState Enabled.`),
 };
 
-const throttles = new Set([
+export const throttles = new Set([
   'ThrottlingException',
   'Throttling',
   'ThrottledException',
@@ -54,7 +63,7 @@ const transient = new Set([
   'ServiceUnavailableException',
 ]);
 /** After these other credentials (or a corrected clock) may help. */
-const staleCredentials = new Set([
+export const staleCredentials = new Set([
   'ExpiredTokenException',
   'ExpiredToken',
   'RequestExpired',
@@ -98,7 +107,7 @@ const classify = (kms: string, name: string, status: number | undefined, said: s
   return refused('KEY_REQUEST_REFUSED', `${kms} refuses the request (${name}).`);
 };
 
-const toError = ([code, reason, message, retryAfterMs]: Row, cause: unknown): CountersignError => {
+export const toError = ([code, reason, message, retryAfterMs]: Row, cause: unknown): CountersignError => {
   const details: ErrorDetails = { cause, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
   return new CountersignError(code, reason, message, details);
 };
@@ -106,19 +115,19 @@ const toError = ([code, reason, message, retryAfterMs]: Row, cause: unknown): Co
 /** The first line alone: below it, a refused signature is explained with all signed headers, the session token too. */
 const firstLine = (text: string): string => (text.split('\n', 1)[0] ?? '').slice(0, 300);
 
-const member = (value: object, name: string): unknown => (value as Readonly<Record<string, unknown>>)[name];
+export const member = (value: object, name: string): unknown => (value as Readonly<Record<string, unknown>>)[name];
 const metadataOf = (error: Error): object => {
   const metadata = member(error, '$metadata');
   return typeof metadata === 'object' && metadata !== null ? metadata : {};
 };
 
-const statusOf = (error: Error): number | undefined => {
+export const statusOf = (error: Error): number | undefined => {
   const status = member(metadataOf(error), 'httpStatusCode');
   return typeof status === 'number' ? status : undefined;
 };
 
 /** For the log: the name, status and request id that AWS gave, and its first words. */
-const causeOf = (error: Error): Error => {
+export const causeOf = (error: Error): Error => {
   const requestId = member(metadataOf(error), 'requestId');
   const from = `${error.name}, status ${statusOf(error) ?? 'none'}, request ${requestId ?? 'none'}`;
   return new Error(`${from}: ${firstLine(error.message)}`);
@@ -128,17 +137,35 @@ const causeOf = (error: Error): Error => {
 export const isStaleCredentials = (caught: unknown): boolean =>
   caught instanceof Error && staleCredentials.has(caught.name);
 
-/** `KeyState` of DescribeKey -> the error for a state in which the key does not sign; undefined for one in which it does. */
-export const awsStateError = (kms: string, state: string): CountersignError | undefined => {
+/**
+ * `KeyState` of DescribeKey -> the error for a state in which the key does not sign; undefined for one in which it does. KMS
+ * deletes imported material once it expired, and the key is then pending import: that is told as what it is.
+ */
+export const awsStateError = (kms: string, state: string, dates: Dates): CountersignError | undefined => {
+  const { validTo } = dates;
+  const cause = new Error(`KeyState ${state}`);
   // Updating is a multi-Region key whose primary changes; it signs.
-  if (state === 'Enabled' || state === 'Updating') return undefined;
-  const row = Object.hasOwn(states, state) ? states[state]?.(kms) : undefined;
-  return toError(row ?? invalidState(kms, ''), new Error(`KeyState ${state}`));
+  const signs = state === 'Enabled' || state === 'Updating';
+  if ((signs || state === 'PendingImport') && validTo !== undefined && Date.parse(validTo) <= Date.now()) {
+    return toError(expired(kms, validTo), cause);
+  }
+  if (signs) return undefined;
+  const row = Object.hasOwn(states, state) ? states[state]?.(kms, dates) : undefined;
+  return toError(row ?? invalidState(kms, ''), cause);
 };
 
 /** An answer of success whose content is not what AWS documents: nothing in it is used. */
 export const awsGarbage = (kms: string, what: string): CountersignError =>
   new CountersignError('data_loss', 'KEY_ANSWER_MALFORMED', `${kms} answered with something unusable: ${what}.`);
+
+export const regionMissing = (cause: Error): CountersignError =>
+  toError(refused('KEY_REGION_MISSING', 'No AWS region is known for the key: set its region.'), cause);
+
+export const endpointUnknown = (service: string, cause: Error): CountersignError =>
+  toError(
+    refused('KEY_ENDPOINT_UNKNOWN', `${service} has no such endpoint: check region, fips and dualStack of the key.`),
+    cause,
+  );
 
 /**
  * Whatever the SDK threw -> the error for it (key-backends.md section 1.7): by the name that AWS gives, since throttles and
@@ -152,13 +179,8 @@ export const awsError = (kms: string, host: string, caught: unknown): unknown =>
   if (fault || status !== undefined) {
     return toError(classify(kms, caught.name, status, fault ? caught.message : ''), causeOf(caught));
   }
-  if (/^Region is missing/.test(caught.message)) {
-    return toError(refused('KEY_REGION_MISSING', 'No AWS region is known for the key: set its region.'), caught);
-  }
-  if (caught.name === 'EndpointError') {
-    const words = `${kms} has no such endpoint: check region, fips and dualStack of the key.`;
-    return toError(refused('KEY_ENDPOINT_UNKNOWN', words), caught);
-  }
+  if (/^Region is missing/.test(caught.message)) return regionMissing(caught);
+  if (caught.name === 'EndpointError') return endpointUnknown(kms, caught);
   const timedOut = caught.name === 'TimeoutError';
   if (!timedOut && (caught instanceof TypeError || typeof member(caught, 'code') !== 'string')) return caught;
   const network = toNetworkError(caught, host);
@@ -168,26 +190,4 @@ export const awsError = (kms: string, host: string, caught: unknown): unknown =>
     cause: network,
     ...(retriable ? { retryAfterMs: transientMs } : {}),
   });
-};
-
-const networkCode = /^(?:ECONN|ENOTFOUND|EAI_AGAIN|EHOST|ENET|ETIMEDOUT|EPIPE)/;
-
-/**
- * Whatever the SDK threw while it looked for credentials -> `unavailable` where that may pass, or `KEY_ACCESS_DENIED`. Of
- * what was thrown only the name is kept, unless a service of AWS said it: a credential process may quote its secrets.
- */
-export const awsCredentialsError = (kms: string, caught: unknown): unknown => {
-  if (!(caught instanceof Error) || caught instanceof CountersignError) return caught;
-  const status = statusOf(caught);
-  const code = member(caught, 'code');
-  const why = typeof code === 'string' ? code : caught.name;
-  const cause = member(caught, '$fault') === undefined ? new Error(`AWS credentials: ${why}`) : causeOf(caught);
-  if (throttles.has(caught.name) || (status ?? 0) >= 500 || caught.name === 'TimeoutError' || networkCode.test(why)) {
-    const message = `The source of the AWS credentials for ${kms} cannot answer now (${why}).`;
-    return toError(['unavailable', 'KEY_UNAVAILABLE', message, transientMs], cause);
-  }
-  const message =
-    `There are no AWS credentials for ${kms} (${why}): give the service a role (Pod Identity, web identity, instance ` +
-    'profile), a profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.';
-  return toError(refused('KEY_ACCESS_DENIED', message), cause);
 };

@@ -5,20 +5,20 @@ import { readSpki } from '../codec/spki.ts';
 import type { AlgorithmName } from '../model/algorithm.ts';
 import { CountersignError } from '../model/error.ts';
 import type { KeyVersion, ToSign } from '../model/signature.ts';
-import { algorithms, assertSignable, type RsaPadding } from './algorithms.ts';
+import { algorithms, assertSignable, type RsaScheme } from './algorithms.ts';
 import { awsGarbage, awsStateError } from './aws-errors.ts';
 import type { KeyOrigin, ListedVersion, ProtectionLevel } from './port.ts';
 import { publicKeyOf } from './public-key.ts';
 
-/** The KeySpecs that sign here; RSA by its padding, which the configuration chooses, never the order of a list. */
-const names: Readonly<Record<string, AlgorithmName | Readonly<Record<RsaPadding, AlgorithmName>>>> = {
-  ECC_NIST_P256: 'ecdsa-p256-sha256',
-  ECC_NIST_P384: 'ecdsa-p384-sha384',
-  ECC_NIST_P521: 'ecdsa-p521-sha512',
-  ECC_NIST_EDWARDS25519: 'ed25519',
-  RSA_2048: { pkcs1v15: 'rsa-pkcs1v15-2048-sha256', pss: 'rsa-pss-2048-sha256' },
-  RSA_3072: { pkcs1v15: 'rsa-pkcs1v15-3072-sha256', pss: 'rsa-pss-3072-sha256' },
-  RSA_4096: { pkcs1v15: 'rsa-pkcs1v15-4096-sha256', pss: 'rsa-pss-4096-sha256' },
+/** The KeySpecs that sign here; RSA with the scheme that the configuration chooses, never by the order of a list. */
+const names: Readonly<Record<string, (scheme: RsaScheme) => AlgorithmName>> = {
+  ECC_NIST_P256: () => 'ecdsa-p256-sha256',
+  ECC_NIST_P384: () => 'ecdsa-p384-sha384',
+  ECC_NIST_P521: () => 'ecdsa-p521-sha512',
+  ECC_NIST_EDWARDS25519: () => 'ed25519',
+  RSA_2048: ({ padding = 'pkcs1v15', hash = 'sha256' }) => `rsa-${padding}-2048-${hash}`,
+  RSA_3072: ({ padding = 'pkcs1v15', hash = 'sha256' }) => `rsa-${padding}-3072-${hash}`,
+  RSA_4096: ({ padding = 'pkcs1v15', hash = 'sha256' }) => `rsa-${padding}-4096-${hash}`,
 };
 
 const whyNot: readonly (readonly [RegExp, string])[] = [
@@ -40,9 +40,26 @@ const keyMetadata = z.object({
     SigningAlgorithms: z.array(z.string().max(64)).max(64).optional(),
     Origin: z.string().max(64).optional(),
     CustomKeyStoreId: z.string().max(256).optional(),
+    CloudHsmClusterId: z.string().max(256).optional(),
+    ExpirationModel: z.string().max(64).optional(),
+    KeyManager: z.string().max(64).optional(),
+    MultiRegion: z.boolean().optional(),
+    MultiRegionConfiguration: z
+      .object({
+        MultiRegionKeyType: z.string().max(64).optional(),
+        PrimaryKey: z.object({ Arn: z.string().max(256).optional() }).optional(),
+        ReplicaKeys: z
+          .array(z.object({ Region: z.string().max(32).optional() }))
+          .max(256)
+          .optional(),
+      })
+      .optional(),
     CreationDate: z.date().optional(),
+    DeletionDate: z.date().optional(),
+    ValidTo: z.date().optional(),
   }),
 });
+type KeyMetadata = z.infer<typeof keyMetadata>['KeyMetadata'];
 const publicKeyAnswer = z.object({
   KeyId: z.string(),
   KeySpec: z.string(),
@@ -62,6 +79,8 @@ export type DescribedKey = {
   readonly evidence: Readonly<Record<string, string>>;
   readonly origin: KeyOrigin;
   readonly createdAt: string | undefined;
+  /** When imported key material expires. */
+  readonly validUntil: string | undefined;
 };
 
 const unsupported = (message: string): CountersignError =>
@@ -85,11 +104,31 @@ const originOf = (origin: string | undefined): KeyOrigin => {
   return origin === 'EXTERNAL_KEY_STORE' ? 'external' : 'unknown';
 };
 
+/** What the protection level, and where the key is, were read from: fields of KeyMetadata. Replicas by their regions. */
+const evidenceOf = (metadata: KeyMetadata): Readonly<Record<string, string>> => {
+  const { MultiRegionKeyType, PrimaryKey, ReplicaKeys } = metadata.MultiRegionConfiguration ?? {};
+  const fields: Readonly<Record<string, string | undefined>> = {
+    Origin: metadata.Origin,
+    KeySpec: metadata.KeySpec,
+    KeyManager: metadata.KeyManager,
+    CustomKeyStoreId: metadata.CustomKeyStoreId,
+    CloudHsmClusterId: metadata.CloudHsmClusterId,
+    ExpirationModel: metadata.ExpirationModel,
+    MultiRegion: metadata.MultiRegion?.toString(),
+    MultiRegionKeyType,
+    PrimaryKey: PrimaryKey?.Arn,
+    ReplicaRegions: ReplicaKeys?.map(({ Region }) => Region)
+      .join(' ')
+      .slice(0, 1024),
+    partition: metadata.Arn.split(':')[1],
+  };
+  return Object.fromEntries(Object.entries(fields).filter((field): field is [string, string] => Boolean(field[1])));
+};
+
 /** The algorithm of a KeySpec with the configured padding. Throws `KEY_UNSUPPORTED` with the reason. */
-const algorithmFor = (keySpec: string, rsaPadding: RsaPadding | undefined, kms: string): AlgorithmName => {
+const algorithmFor = (keySpec: string, rsa: RsaScheme, kms: string): AlgorithmName => {
   const known = Object.hasOwn(names, keySpec) ? names[keySpec] : undefined;
-  if (typeof known === 'string') return known;
-  if (known !== undefined) return known[rsaPadding ?? 'pkcs1v15'];
+  if (known !== undefined) return known(rsa);
   const why = whyNot.find(([pattern]) => pattern.test(keySpec))?.[1] ?? 'it is not known here';
   throw unsupported(
     `The key in ${kms} is of KeySpec ${keySpec}, which cannot be used: ${why}. Create one of ${Object.keys(names).join(', ')}.`,
@@ -101,27 +140,30 @@ const signingAlgorithm = (name: AlgorithmName): SigningAlgorithmSpec => {
   const algorithm = algorithms[name];
   if (algorithm.type === 'ed25519') return 'ED25519_SHA_512';
   if (algorithm.type === 'rsa') {
-    return algorithm.padding === 'pss' ? 'RSASSA_PSS_SHA_256' : 'RSASSA_PKCS1_V1_5_SHA_256';
+    const bits = algorithm.hash.slice(3) as '256' | '384' | '512';
+    return algorithm.padding === 'pss' ? `RSASSA_PSS_SHA_${bits}` : `RSASSA_PKCS1_V1_5_SHA_${bits}`;
   }
   return ({ sha256: 'ECDSA_SHA_256', sha384: 'ECDSA_SHA_384', sha512: 'ECDSA_SHA_512' } as const)[algorithm.hash];
 };
 
 /**
- * DescribeKey's answer -> the key. Throws `failed_precondition`: `KEY_DISABLED`, `KEY_PENDING_DELETION`, `KEY_PENDING_IMPORT`,
- * `KEY_STORE_UNAVAILABLE` by its state, `KEY_UNSUPPORTED` by its use or kind; `unavailable` while it is being made;
- * `data_loss` for an answer that is none.
+ * DescribeKey's answer -> the key. Throws `failed_precondition`: by its state `KEY_DISABLED`, `KEY_PENDING` (being made),
+ * `KEY_PENDING_IMPORT`, `KEY_EXPIRED` (imported material), `KEY_PENDING_DELETION`, `KEY_STORE_UNAVAILABLE`; `KEY_UNSUPPORTED`
+ * by its use or kind; `data_loss` for an answer that is none.
  */
-export const readDescription = (answer: unknown, rsaPadding: RsaPadding | undefined, kms: string): DescribedKey => {
+export const readDescription = (answer: unknown, rsa: RsaScheme, kms: string): DescribedKey => {
   const parsed = keyMetadata.safeParse(answer);
   if (!parsed.success) throw awsGarbage(kms, 'no description of the key');
-  const { Arn, KeyState, KeyUsage, KeySpec, SigningAlgorithms, Origin, CustomKeyStoreId, CreationDate } =
-    parsed.data.KeyMetadata;
+  const metadata = parsed.data.KeyMetadata;
+  const { Arn, KeyState, KeyUsage, KeySpec, SigningAlgorithms, Origin, CustomKeyStoreId } = metadata;
   if (KeyUsage !== 'SIGN_VERIFY') {
     throw unsupported(`The key in ${kms} is for ${KeyUsage}: create one with key usage SIGN_VERIFY.`);
   }
-  const algorithm = algorithmFor(KeySpec, rsaPadding, kms);
+  const algorithm = algorithmFor(KeySpec, rsa, kms);
   const wanted = signingAlgorithm(algorithm);
-  const state = awsStateError(kms, KeyState);
+  const validUntil = metadata.ValidTo?.toISOString();
+  const dates = { deletionDate: metadata.DeletionDate?.toISOString(), validTo: validUntil };
+  const state = awsStateError(kms, KeyState, dates);
   if (state !== undefined) throw state;
   if (SigningAlgorithms !== undefined && !SigningAlgorithms.includes(wanted)) {
     throw unsupported(`The key in ${kms} does not sign with ${wanted}; it offers ${SigningAlgorithms.join(', ')}.`);
@@ -130,13 +172,10 @@ export const readDescription = (answer: unknown, rsaPadding: RsaPadding | undefi
     arn: Arn,
     keySpec: KeySpec,
     protectionLevel: protectionOf(Arn, Origin, CustomKeyStoreId),
-    evidence: {
-      ...(Origin === undefined ? {} : { Origin }),
-      ...(CustomKeyStoreId === undefined ? {} : { CustomKeyStoreId }),
-      partition: Arn.split(':')[1] ?? '',
-    },
+    evidence: evidenceOf(metadata),
     origin: originOf(Origin),
-    createdAt: CreationDate?.toISOString(),
+    createdAt: metadata.CreationDate?.toISOString(),
+    validUntil,
   };
 };
 
@@ -148,21 +187,21 @@ export const readVersion = (
   answer: unknown,
   described: DescribedKey,
   name: string,
-  rsaPadding: RsaPadding | undefined,
+  rsa: RsaScheme,
   kms: string,
 ): ListedVersion => {
   const parsed = publicKeyAnswer.safeParse(answer);
-  const { arn, keySpec, createdAt } = described;
+  const { arn, keySpec, createdAt, validUntil } = described;
   if (parsed.data === undefined || parsed.data.KeyId !== arn || parsed.data.KeySpec !== keySpec) {
     throw awsGarbage(kms, `no public key of ${arn}`);
   }
   const key = readSpki(parsed.data.PublicKey);
   if (key === undefined) throw awsGarbage(kms, `the public key of ${arn} is not readable`);
-  const publicKey = publicKeyOf(key, rsaPadding);
-  if (publicKey.algorithm !== algorithmFor(keySpec, rsaPadding, kms)) {
+  const publicKey = publicKeyOf(key, rsa);
+  if (publicKey.algorithm !== algorithmFor(keySpec, rsa, kms)) {
     throw awsGarbage(kms, `the public key of ${arn} is not of KeySpec ${keySpec}`);
   }
-  return { key: name, version: arn, ...publicKey, state: 'enabled', createdAt };
+  return { key: name, version: arn, ...publicKey, state: 'enabled', createdAt, validUntil };
 };
 
 /**

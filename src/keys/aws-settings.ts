@@ -30,6 +30,35 @@ const endpoint = line.superRefine((text, context) => {
   }
 });
 
+const role = z.strictObject({
+  arn: z
+    .string()
+    .regex(
+      /^arn:aws(?:-[a-z]{1,16}){0,3}:iam::\d{12}:role\/[\w+=,.@/-]{1,512}$/,
+      'must be the ARN of a role such as arn:aws:iam::111122223333:role/NAME',
+    )
+    .describe('ARN of the role.'),
+  externalId: z
+    .string()
+    .regex(/^[\w+=,.@:/-]{2,1224}$/, 'must be 2 to 1224 letters, digits and _+=,.@:/-')
+    .optional()
+    .describe('What the trust policy of the role asks for as sts:ExternalId.'),
+  sessionName: z
+    .string()
+    .regex(/^[\w+=,.@-]{2,64}$/, 'must be 2 to 64 letters, digits and _+=,.@-')
+    .optional()
+    .describe('Name of the session, seen in CloudTrail. Default: countersign.'),
+  durationSeconds: z
+    .int()
+    .min(900, 'must be at least 900')
+    .max(43_200, 'must be at most 43200')
+    .optional()
+    .describe("How long its credentials last before new ones are taken; at most the role's maximum. Default: 3600."),
+});
+
+/** A role that is taken to use the key. */
+export type AwsRole = z.infer<typeof role>;
+
 const base = z.strictObject({
   ...commonSettings,
   kind: z.literal('aws'),
@@ -72,7 +101,8 @@ const base = z.strictObject({
     .describe('Use the endpoint for IPv4 and IPv6. Default: as the AWS environment says.'),
   profile: line
     .optional()
-    .describe('Profile of the AWS shared configuration that gives the credentials: a role with its external id, ...'),
+    .describe('Profile of the AWS shared configuration that gives the credentials. Default: those of the environment.'),
+  role: role.optional().describe('A role to use the key as, taken with the credentials of the profile or environment.'),
 });
 
 type Settings = z.infer<typeof base>;
@@ -113,6 +143,15 @@ export const awsSettings = base.superRefine((settings, context) => {
     for (const field of ['fips', 'dualStack'] as const) {
       if (settings[field] === true) refuse(field, 'has no meaning with an endpoint: name the FIPS or dual-stack one');
     }
+  }
+  const partition = target.keyId.startsWith('arn:') ? target.keyId.split(':')[1] : undefined;
+  const rolePartition = settings.role?.arn.split(':')[1];
+  if (partition !== undefined && rolePartition !== undefined && partition !== rolePartition) {
+    context.addIssue({
+      code: 'custom',
+      path: ['role', 'arn'],
+      message: `the key is in partition ${partition}, and no role of ${rolePartition} reaches it`,
+    });
   }
   const arnRegion = target.keyId.startsWith('arn:') ? target.keyId.split(':')[3] : undefined;
   if (arnRegion !== undefined && target.region !== arnRegion) {

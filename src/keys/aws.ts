@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Context } from '../model/context.ts';
+import { CountersignError } from '../model/error.ts';
+import { rsaSchemeOf } from './algorithms.ts';
 import { type AwsClient, type AwsConnection, createAwsClient } from './aws-client.ts';
+import { awsStateError } from './aws-errors.ts';
 import { readDescription, readSignature, readVersion, signInput } from './aws-key.ts';
 import { type AwsSettings, awsTarget } from './aws-settings.ts';
 import type { Leases } from './leases.ts';
-import { type Key, versionOf } from './port.ts';
+import { type Key, type ListedVersion, versionOf } from './port.ts';
 import { readTextFile } from './read-file.ts';
 
 export type AwsDeps = {
@@ -18,8 +21,14 @@ const connectionId = (connection: AwsConnection): string =>
     .update(JSON.stringify(Object.entries(connection)))
     .digest('hex');
 
+/** KMS deletes key material that expired and says `pending import` then. */
+const expiredInstead = (caught: unknown, { validUntil }: ListedVersion, kms: string): unknown =>
+  caught instanceof CountersignError && caught.reason === 'KEY_PENDING_IMPORT'
+    ? (awsStateError(kms, 'PendingImport', { validTo: validUntil }) ?? caught)
+    : caught;
+
 /**
- * Opens a key of AWS KMS: DescribeKey and GetPublicKey once, then one Sign request a signature, always for the ARN that was
+ * Opens a key of AWS KMS: DescribeKey, and GetPublicKey where its public key is not known yet, then one Sign request a signature, always for the ARN that was
  * found, so that an alias that is moved changes nothing until the key is opened again. Errors: key-backends.md section 1.7
  * as `aws-errors.ts` has it; `readDescription` and `readVersion` say what else may be wrong with a key.
  */
@@ -27,17 +36,17 @@ export const openAwsKey = async (settings: AwsSettings, deps: AwsDeps, context: 
   const { keyId, region, endpoint } = awsTarget(settings);
   const ca =
     settings.caFile === undefined ? undefined : await readTextFile(settings.caFile, 'the CA file', 1024 * 1024);
-  const { profile, rsaPadding, name } = settings;
-  // An endpoint that is named is the endpoint, whatever AWS_USE_FIPS_ENDPOINT says; the SDK refuses both at once.
-  const named = endpoint === undefined ? undefined : false;
-  const fips = named ?? settings.fips;
-  const dualStack = named ?? settings.dualStack;
-  const connection = { region, endpoint, ca, fips, dualStack, profile };
+  const { fips, dualStack, profile, role, name } = settings;
+  const rsa = rsaSchemeOf(settings);
+  const connection = { region, endpoint, ca, fips, dualStack, profile, role };
   const { value: client, release } = deps.awsClients.lease(connectionId(connection), () => createAwsClient(connection));
   const { kms } = client;
   try {
-    const described = readDescription(await client.describeKey(keyId, context), rsaPadding, kms);
-    const version = readVersion(await client.getPublicKey(described.arn, context), described, name, rsaPadding, kms);
+    const described = readDescription(await client.describeKey(keyId, context), rsa, kms);
+    const { arn } = described;
+    const publicKey = client.publicKeys.get(arn) ?? (await client.getPublicKey(arn, context));
+    const version = readVersion(publicKey, described, name, rsa, kms);
+    client.publicKeys.set(arn, publicKey);
     const signing = versionOf(version);
     return {
       description: {
@@ -51,7 +60,13 @@ export const openAwsKey = async (settings: AwsSettings, deps: AwsDeps, context: 
         versions: [version],
         opaque: [],
       },
-      sign: async (toSign, asked) => readSignature(await client.sign(signInput(signing, toSign), asked), signing, kms),
+      sign: async (toSign, asked) => {
+        try {
+          return readSignature(await client.sign(signInput(signing, toSign), asked), signing, kms);
+        } catch (caught) {
+          throw expiredInstead(caught, version, kms);
+        }
+      },
       close: release,
     };
   } catch (caught) {

@@ -2,14 +2,20 @@ import type { z } from 'zod';
 import type { Context } from '../model/context.ts';
 import type { AwsDeps } from './aws.ts';
 import { awsSettings } from './aws-settings.ts';
+import type { AzureDeps } from './azure.ts';
+import { azureSettings } from './azure-settings.ts';
+import type { GcpDeps } from './gcp.ts';
+import { gcpSettings } from './gcp-settings.ts';
 import { openLocalKey } from './local.ts';
 import { localSettings } from './local-settings.ts';
+import type { Pkcs11Deps } from './pkcs11.ts';
+import { pkcs11Settings } from './pkcs11-settings.ts';
 import type { Key } from './port.ts';
 import type { VaultDeps } from './vault.ts';
 import { vaultSettings } from './vault-settings.ts';
 
 /** What the backends are given from outside. */
-export type BackendDeps = VaultDeps & AwsDeps;
+export type BackendDeps = VaultDeps & AwsDeps & GcpDeps & AzureDeps & Pkcs11Deps;
 
 type Backend<Schema extends z.ZodType> = {
   /** One key of this kind in the configuration. */
@@ -33,6 +39,18 @@ export const backends = {
   aws: backend({
     settings: awsSettings,
     open: async (settings, deps, context) => (await import('./aws.ts')).openAwsKey(settings, deps, context),
+  }),
+  gcp: backend({
+    settings: gcpSettings,
+    open: async (settings, deps, context) => (await import('./gcp.ts')).openGcpKey(settings, deps, context),
+  }),
+  azure: backend({
+    settings: azureSettings,
+    open: async (settings, deps, context) => (await import('./azure.ts')).openAzureKey(settings, deps, context),
+  }),
+  pkcs11: backend({
+    settings: pkcs11Settings,
+    open: async (settings, deps, context) => (await import('./pkcs11.ts')).openPkcs11Key(settings, deps, context),
   }),
 };
 

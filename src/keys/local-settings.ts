@@ -32,7 +32,7 @@ export const localSettings = z
     if (settings.password !== undefined && settings.passwordFile !== undefined) {
       refuse('passwordFile', 'password and passwordFile cannot both be set');
     }
-    for (const name of ['password', 'passwordFile', 'rsaPadding'] as const) {
+    for (const name of ['password', 'passwordFile', 'rsaPadding', 'rsaHash'] as const) {
       if (settings.generate !== undefined && settings[name] !== undefined) {
         refuse(name, 'has no meaning with generate');
       }

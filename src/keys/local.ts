@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import type { KeyVersion } from '../model/signature.ts';
-import { algorithms, type RsaPadding } from './algorithms.ts';
+import { algorithms, type RsaScheme, rsaSchemeOf } from './algorithms.ts';
 import { readKeyFile } from './local-file.ts';
 import type { LocalSettings } from './local-settings.ts';
 import { signLocally } from './local-sign.ts';
@@ -12,33 +12,33 @@ import { type PublicKey, publicKeyOf } from './public-key.ts';
 
 const generate = promisify(generateKeyPair);
 
-const generated = async (settings: LocalSettings): Promise<{ key: KeyObject; rsaPadding: RsaPadding | undefined }> => {
+const generated = async (settings: LocalSettings): Promise<{ key: KeyObject; rsa: RsaScheme }> => {
   const algorithm = algorithms[settings.generate ?? 'ecdsa-p256-sha256'];
   switch (algorithm.type) {
     case 'ec':
       return {
         key: (await generate('ec', { namedCurve: algorithm.namedCurve })).privateKey,
-        rsaPadding: undefined,
+        rsa: {},
       };
     case 'rsa':
       return {
         key: (await generate('rsa', { modulusLength: algorithm.modulusBits })).privateKey,
-        rsaPadding: algorithm.padding,
+        rsa: { padding: algorithm.padding, hash: algorithm.hash },
       };
     case 'ed25519':
-      return { key: (await generate('ed25519')).privateKey, rsaPadding: undefined };
+      return { key: (await generate('ed25519')).privateKey, rsa: {} };
   }
 };
 
-const load = async (settings: LocalSettings): Promise<{ key: KeyObject; rsaPadding: RsaPadding | undefined }> => {
+const load = async (settings: LocalSettings): Promise<{ key: KeyObject; rsa: RsaScheme }> => {
   if (settings.file === undefined) return generated(settings);
-  const { file, password, passwordFile, rsaPadding } = settings;
-  return { key: await readKeyFile({ file, password, passwordFile }), rsaPadding };
+  const { file, password, passwordFile } = settings;
+  return { key: await readKeyFile({ file, password, passwordFile }), rsa: rsaSchemeOf(settings) };
 };
 
-const describePublic = (settings: LocalSettings, key: KeyObject, rsaPadding: RsaPadding | undefined): PublicKey => {
+const describePublic = (settings: LocalSettings, key: KeyObject, rsa: RsaScheme): PublicKey => {
   try {
-    return publicKeyOf(createPublicKey(key), rsaPadding);
+    return publicKeyOf(createPublicKey(key), rsa);
   } catch (caught) {
     if (!(caught instanceof CountersignError)) throw caught;
     throw new CountersignError(
@@ -55,8 +55,8 @@ const describePublic = (settings: LocalSettings, key: KeyObject, rsaPadding: Rsa
  * `failed_precondition` that names the file and the fix (`readKeyFile`, `KEY_UNSUPPORTED`).
  */
 export const openLocalKey = async (settings: LocalSettings): Promise<Key> => {
-  const { key, rsaPadding } = await load(settings);
-  const publicKey = describePublic(settings, key, rsaPadding);
+  const { key, rsa } = await load(settings);
+  const publicKey = describePublic(settings, key, rsa);
   const signing: KeyVersion = { key: settings.name, version: sha256(publicKey.spki), ...publicKey };
   const algorithm = algorithms[signing.algorithm];
   return {

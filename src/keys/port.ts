@@ -49,6 +49,10 @@ export type KeyDescription = {
   /** All versions with their public keys as last read, newest first; old ones still verify. */
   readonly versions: readonly ListedVersion[];
   readonly opaque: readonly OpaqueVersion[];
+  /** Why the backend could not be asked again, when the last try failed: for people. */
+  readonly problem?: string;
+  /** Of a group: its members in order, the public key of each (`hint`, empty when unknown), and why one is passed over. */
+  readonly members?: readonly { readonly name: string; readonly hint: string; readonly problem: string }[];
 };
 
 /**

@@ -3,7 +3,7 @@ import { readPem, writePem } from '../codec/pem.ts';
 import { readSpki, spkiHint, spkiOf } from '../codec/spki.ts';
 import { CountersignError, invalidArgument } from '../model/error.ts';
 import type { KeyVersion } from '../model/signature.ts';
-import { algorithmOf, algorithms, type RsaPadding } from './algorithms.ts';
+import { algorithmOf, algorithms, type RsaScheme } from './algorithms.ts';
 
 /** The parts of a KeyVersion that follow from a public key alone. */
 export type PublicKey = Pick<KeyVersion, 'algorithm' | 'spki' | 'hint'>;
@@ -12,8 +12,8 @@ export type PublicKey = Pick<KeyVersion, 'algorithm' | 'spki' | 'hint'>;
 const maxPublicKeyPem = 16 * 1024;
 
 /** What is known of a parsed public key. Throws `failed_precondition`, `KEY_UNSUPPORTED`, as `algorithmOf`. */
-export const publicKeyOf = (key: KeyObject, rsaPadding?: RsaPadding): PublicKey => {
-  const algorithm = algorithmOf(key, rsaPadding === undefined ? {} : { rsaPadding });
+export const publicKeyOf = (key: KeyObject, rsa: RsaScheme = {}): PublicKey => {
+  const algorithm = algorithmOf(key, rsa);
   const spki = spkiOf(key);
   return { algorithm, spki, hint: spkiHint(spki) };
 };
@@ -45,16 +45,15 @@ const maxReadBefore = 256;
  * Reads the PEM public key that a caller brings (`PUBLIC KEY`, or `RSA PUBLIC KEY`); one block, at most 16 KiB. `field` is
  * its path in the request. Throws `invalid_argument` for anything else, with its own words for a private key.
  */
-export const parsePublicKeyPem = (pem: string, field = 'pem', rsaPadding?: RsaPadding): PublicKey => {
-  const id = `${rsaPadding ?? ''} ${pem}`;
-  const publicKey = readBefore.get(id) ?? readPublicKeyPem(pem, field, rsaPadding);
-  readBefore.delete(id);
-  readBefore.set(id, publicKey);
+export const parsePublicKeyPem = (pem: string, field = 'pem'): PublicKey => {
+  const publicKey = readBefore.get(pem) ?? readPublicKeyPem(pem, field);
+  readBefore.delete(pem);
+  readBefore.set(pem, publicKey);
   if (readBefore.size > maxReadBefore) readBefore.delete(readBefore.keys().next().value ?? '');
   return publicKey;
 };
 
-const readPublicKeyPem = (pem: string, field: string, rsaPadding: RsaPadding | undefined): PublicKey => {
+const readPublicKeyPem = (pem: string, field: string): PublicKey => {
   const refuse = (description: string): CountersignError => invalidArgument([{ field, description }]);
   if (/-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/.test(pem.slice(0, maxPublicKeyPem))) {
     throw refuse('this is a private key: keep it secret, treat it as leaked, and send only the public key');
@@ -67,7 +66,7 @@ const readPublicKeyPem = (pem: string, field: string, rsaPadding: RsaPadding | u
   const key = block.label === 'PUBLIC KEY' ? readSpki(block.bytes) : readPkcs1(block.bytes);
   if (key === undefined) throw refuse('holds a PEM block that is not a public key in DER');
   try {
-    return publicKeyOf(key, rsaPadding);
+    return publicKeyOf(key);
   } catch (caught) {
     throw caught instanceof CountersignError ? refuse(caught.message) : caught;
   }

@@ -6,27 +6,20 @@ import type { Key } from './port.ts';
 /** One key of the configuration: `kind` tells which backend holds it and thereby which fields it has. */
 export const keySettings = z.discriminatedUnion(
   'kind',
-  [backends.local.settings, backends.vault.settings, backends.aws.settings],
+  [
+    backends.local.settings,
+    backends.vault.settings,
+    backends.aws.settings,
+    backends.gcp.settings,
+    backends.azure.settings,
+    backends.pkcs11.settings,
+  ],
   {
     error: () => `must be one of: ${Object.keys(backends).join(', ')}`,
   },
 );
 
 export type KeySettings = z.infer<typeof keySettings>;
-
-/** All keys of the configuration; names are unique. */
-export const keysSettings = z
-  .array(keySettings)
-  .max(10_000, 'must have at most 10000 keys')
-  .superRefine((keys, context) => {
-    const seen = new Set<string>();
-    for (const [index, { name }] of keys.entries()) {
-      if (seen.has(name)) {
-        context.addIssue({ code: 'custom', path: [index, 'name'], message: `there is another key named ${name}` });
-      }
-      seen.add(name);
-    }
-  });
 
 // Does not compile when the union above and the list of backends name different kinds.
 const sameKinds: [KeyKind, KeySettings['kind']] extends [KeySettings['kind'], KeyKind] ? true : never = true;
@@ -41,5 +34,11 @@ export const openKey = (settings: KeySettings, deps: BackendDeps, context: Conte
       return backends.vault.open(settings, deps, context);
     case 'aws':
       return backends.aws.open(settings, deps, context);
+    case 'gcp':
+      return backends.gcp.open(settings, deps, context);
+    case 'azure':
+      return backends.azure.open(settings, deps, context);
+    case 'pkcs11':
+      return backends.pkcs11.open(settings, deps, context);
   }
 };

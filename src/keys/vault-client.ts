@@ -11,8 +11,10 @@ export type VaultClient = {
   readonly host: string;
   /** GET `/v1/<path>`. Errors as `vaultError`; transient ones are tried up to three times within the deadline. */
   read(path: string, token: string, context: Context): Promise<unknown>;
-  /** POST `/v1/<path>`; `token` is undefined for a login. Errors and retries as `read`. */
+  /** POST `/v1/<path>`, one attempt; `token` is undefined for a login. Errors as `read`. */
   write(path: string, body: object, token: string | undefined, context: Context): Promise<unknown>;
+  /** GET `/v1/sys/seal-status`, which needs no token and is asked of the root namespace; one attempt. Errors as `read`. */
+  sealStatus(context: Context): Promise<unknown>;
   close(): Promise<void>;
 };
 
@@ -28,6 +30,10 @@ type TransportRequest = {
 /** Within a request, that is; a sealed Vault stays sealed for longer. */
 const mayPassSoon = (error: unknown): boolean =>
   error instanceof CountersignError && error.retryAfterMs !== undefined && error.reason !== 'KEY_SEALED';
+
+/** Up to three tries of what fails in a way that may pass, within the deadline: for reading and logins. */
+export const triedAgain = <T>(operation: () => Promise<T>, context: Context): Promise<T> =>
+  withRetry(operation, { tries: 3, context, baseMs: 50, retryable: mayPassSoon });
 
 const maxAnswerBytes = 4 * 1024 * 1024;
 
@@ -71,14 +77,19 @@ export const createVaultClient = (http: HttpClient, address: string, namespace: 
     'x-vault-request': 'true',
     ...(token === undefined ? {} : { 'X-Vault-Token': token }),
   });
-  const retried = (operation: () => Promise<unknown>, context: Context): Promise<unknown> =>
-    withRetry(operation, { tries: 3, context, baseMs: 50, retryable: mayPassSoon });
-
   return {
     host,
-    read: (path, token, context) => retried(() => vault.read(path, { headers: headers(token), context }), context),
-    write: (path, body, token, context) =>
-      retried(() => vault.write(path, body, { headers: headers(token), context }), context),
+    read: (path, token, context) => triedAgain(() => vault.read(path, { headers: headers(token), context }), context),
+    write: (path, body, token, context) => vault.write(path, body, { headers: headers(token), context }),
+    sealStatus: async (context) => {
+      const request = {
+        uri: `${origin}/v1/sys/seal-status`,
+        method: 'GET',
+        headers: headers(undefined),
+        context,
+      } as const;
+      return (await transport(request)).body;
+    },
     close: () => http.close(),
   };
 };

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Context } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
 import { readSecretFile } from './read-file.ts';
-import type { VaultClient } from './vault-client.ts';
+import { triedAgain, type VaultClient } from './vault-client.ts';
 import { vaultGarbage } from './vault-errors.ts';
 import type { VaultLogin } from './vault-settings.ts';
 
@@ -39,6 +39,8 @@ const fileOr = async (value: string | undefined, file: string | undefined, what:
 /** Path and body of the login; files are read each time, since they rotate under us. */
 const loginRequest = async (login: Exclude<VaultLogin, { method: 'token' }>): Promise<readonly [string, object]> => {
   const path = `auth/${login.mount}/login`;
+  // Who asks, the connection tells.
+  if (login.method === 'cert') return [path, login.name === undefined ? {} : { name: login.name }];
   if (login.method !== 'approle') {
     return [path, { role: login.role, jwt: (await readSecretFile(login.tokenFile, 'the token file')).trim() }];
   }
@@ -65,7 +67,8 @@ export const isDenied = (caught: unknown): boolean =>
   caught instanceof CountersignError && caught.reason === 'KEY_ACCESS_DENIED';
 
 /**
- * Logs in (or reads the given token). A refusal is `failed_precondition`, reason `KEY_ACCESS_DENIED`, that names the method;
+ * Logs in (or reads the given token), over the connection of `client`, which shows the certificate of a `cert` login; what may
+ * pass is tried up to three times. A refusal is `failed_precondition`, reason `KEY_ACCESS_DENIED`, that names the method;
  * a file that cannot be read `KEY_FILE_UNREADABLE`; else as `VaultClient`.
  */
 export const logIn = async (client: VaultClient, login: VaultLogin, context: Context): Promise<VaultToken> => {
@@ -75,7 +78,7 @@ export const logIn = async (client: VaultClient, login: VaultLogin, context: Con
   }
   const [path, body] = await loginRequest(login);
   try {
-    return parseAuth(await client.write(path, body, undefined, context), client.host);
+    return parseAuth(await triedAgain(() => client.write(path, body, undefined, context), context), client.host);
   } catch (caught) {
     if (!(caught instanceof CountersignError) || caught.code !== 'failed_precondition') throw caught;
     throw new CountersignError(
@@ -87,6 +90,6 @@ export const logIn = async (client: VaultClient, login: VaultLogin, context: Con
   }
 };
 
-/** Renews a token. Errors as `VaultClient`. */
+/** Renews a token, in one attempt. Errors as `VaultClient`. */
 export const renewToken = async (client: VaultClient, token: string, context: Context): Promise<VaultToken> =>
   parseAuth(await client.write('auth/token/renew-self', {}, token, context), client.host);

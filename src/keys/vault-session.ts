@@ -1,21 +1,26 @@
 import { type Context, openContext } from '../model/context.ts';
 import { waitFor } from '../model/wait.ts';
+import type { TlsMaterial } from '../net/tls.ts';
 import type { VaultClient } from './vault-client.ts';
+import { createVaultConnections, type VaultConnection } from './vault-connections.ts';
 import { isDenied, logIn, renewToken, type VaultToken } from './vault-login.ts';
 import type { VaultLogin } from './vault-settings.ts';
 
 /** A connection to one Vault as one identity; many keys share it. Safe to call concurrently. */
 export type VaultSession = {
-  readonly client: VaultClient;
   /**
    * Runs one call with a valid token. Refused (403), it logs in anew once, since that is also how Vault says that a
    * token expired, and runs it again; refused again it throws `KEY_ACCESS_DENIED`.
    */
-  call<T>(operation: (token: string) => Promise<T>, context: Context): Promise<T>;
+  call<T>(operation: (client: VaultClient, token: string) => Promise<T>, context: Context): Promise<T>;
+  /** What Vault says of its seal, unchecked, asked at most once a minute; undefined when it does not say. */
+  sealStatus(context: Context): Promise<unknown>;
   close(): Promise<void>;
 };
 
 type Held = VaultToken & {
+  /** The one that logged in: a token of a `cert` login is renewed with the same certificate. */
+  readonly connection: VaultConnection;
   /** On the clock of performance.now(); Infinity when unknown. */
   readonly expiresAt: number;
   /** The ttl that the login granted, seconds; a renewal may grant less. */
@@ -29,24 +34,50 @@ const forcedLoginIntervalMs = 5_000;
 /** A login that failed is not tried again for the next request before this. */
 const failedLoginMs = 1_000;
 const longestTimerMs = 2 ** 31 - 1;
+/** Keys that are opened meanwhile share one answer about the seal, or the lack of one. */
+const sealStatusAgeMs = 60_000;
+/** The seal is evidence, not needed to sign: not worth a long wait. */
+const sealStatusTimeoutMs = 2_000;
 
-const hold = (token: VaultToken, granted: number | undefined): Held => ({
+const hold = (token: VaultToken, connection: VaultConnection, granted: number | undefined): Held => ({
   ...token,
+  connection,
   granted,
   expiresAt: token.ttl === undefined ? Number.POSITIVE_INFINITY : performance.now() + token.ttl * 1000,
 });
 
-/** Opens a session; the first call logs in. Its token is renewed, or replaced by a new login, at two thirds of its life. */
-export const createVaultSession = (client: VaultClient, login: VaultLogin): VaultSession => {
+/** Runs one call over the connection that a token belongs to; it stays open until the call ended. */
+const callWith = async <T>(
+  { connection, token }: Held,
+  operation: (client: VaultClient, token: string) => Promise<T>,
+): Promise<T> => {
+  const lease = connection.again();
+  try {
+    return await operation(lease.value, token);
+  } finally {
+    await lease.release();
+  }
+};
+
+/**
+ * Opens a session; the first call logs in. Its token is renewed, or replaced by a new login, at two thirds of its life.
+ * `connect` makes a client that shows the given certificate.
+ */
+export const createVaultSession = (
+  connect: (certificate: TlsMaterial | undefined) => VaultClient,
+  login: VaultLogin,
+): VaultSession => {
+  const connections = createVaultConnections(connect, login);
   let held: Held | undefined;
   let pending: Promise<Held> | undefined;
   let failed: { readonly error: unknown; readonly until: number } | undefined;
   let forcedAt = Number.NEGATIVE_INFINITY;
   let timer: NodeJS.Timeout | undefined;
+  let seal: { readonly status: Promise<unknown>; readonly until: number } | undefined;
   const closing = new AbortController();
 
-  const inBackground = async <T>(work: (context: Context) => Promise<T>): Promise<T> => {
-    const owned = openContext('vault-login', loginTimeoutMs);
+  const inBackground = async <T>(work: (context: Context) => Promise<T>, timeoutMs = loginTimeoutMs): Promise<T> => {
+    const owned = openContext('vault-session', timeoutMs);
     const stop = (): void => owned.cancel();
     closing.signal.addEventListener('abort', stop, { once: true });
     try {
@@ -64,17 +95,32 @@ export const createVaultSession = (client: VaultClient, login: VaultLogin): Vaul
     timer = setTimeout(() => void refresh(), Math.min(ms * (0.9 + Math.random() / 10), longestTimerMs));
     timer.unref();
   };
-  const take = (token: VaultToken, granted = token.ttl): Held => {
-    held = hold(token, granted);
+  /** Holds another token, or none, from now on. */
+  const swap = (next: Held | undefined): void => {
+    const before = held;
+    held = next;
+    if (before !== undefined && before.connection !== next?.connection) void before.connection.release();
+  };
+  const take = (token: VaultToken, connection: VaultConnection, granted = token.ttl): Held => {
+    const next = hold(token, connection, granted);
+    swap(next);
     failed = undefined;
     if (token.ttl !== undefined && (token.renewable || login.method !== 'token')) schedule((token.ttl * 2000) / 3);
-    return held;
+    return next;
+  };
+  const connectAndLogIn = async (context: Context): Promise<Held> => {
+    const connection = await connections.open();
+    try {
+      return take(await logIn(connection.value, login, context), connection);
+    } catch (caught) {
+      await connection.release();
+      throw caught;
+    }
   };
 
   const logInOnce = (): Promise<Held> => {
     if (failed !== undefined && performance.now() < failed.until) return Promise.reject(failed.error);
-    pending ??= inBackground((context) => logIn(client, login, context))
-      .then((token) => take(token))
+    pending ??= inBackground(connectAndLogIn)
       .catch((error: unknown) => {
         failed = { error, until: performance.now() + failedLoginMs };
         throw error;
@@ -91,17 +137,19 @@ export const createVaultSession = (client: VaultClient, login: VaultLogin): Vaul
     if (current === undefined) return;
     try {
       if (!current.renewable) return void (await logInOnce());
-      const renewed = await inBackground((context) => renewToken(client, current.token, context));
+      const renewed = await inBackground((context) =>
+        callWith(current, (client, token) => renewToken(client, token, context)),
+      );
       if (held !== current) return;
       // Near the end of a token's maximum life Vault grants less and less, at last nothing: a new login is due.
       const waning = (renewed.ttl ?? 0) < (current.granted ?? 0) / 2;
       if (waning && login.method !== 'token') return void (await logInOnce());
-      if (renewed.ttl !== undefined) take(renewed, current.granted);
+      if (renewed.ttl !== undefined) take(renewed, current.connection, current.granted);
     } catch (caught) {
       if (held !== current) return;
       const left = current.expiresAt - performance.now();
       if (login.method !== 'token' && (left <= 0 || isDenied(caught))) {
-        held = undefined;
+        swap(undefined);
         // Should this fail too, the next request tries.
         await logInOnce().catch(() => undefined);
       } else if (left > 0) schedule(Math.min(60_000, Math.max(left / 4, 100)));
@@ -125,21 +173,29 @@ export const createVaultSession = (client: VaultClient, login: VaultLogin): Vaul
   };
 
   return {
-    client,
     call: async (operation, context) => {
       const first = await ensure(context);
       try {
-        return await operation(first.token);
+        return await callWith(first, operation);
       } catch (caught) {
         const second = isDenied(caught) ? await replace(first, context) : undefined;
         if (second === undefined) throw caught;
-        return operation(second.token);
+        return callWith(second, operation);
       }
+    },
+    sealStatus: async (context) => {
+      const current = await ensure(context);
+      if (seal === undefined || performance.now() >= seal.until) {
+        const ask = (owned: Context): Promise<unknown> => callWith(current, (client) => client.sealStatus(owned));
+        const status = inBackground(ask, sealStatusTimeoutMs).catch(() => undefined);
+        seal = { status, until: performance.now() + sealStatusAgeMs };
+      }
+      return waitFor(seal.status, context);
     },
     close: async () => {
       clearTimeout(timer);
       closing.abort();
-      await client.close();
+      await connections.close();
     },
   };
 };

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { commonSettings, line, secret } from './common-settings.ts';
+import { commonSettings, fipsCertificate, line, secret } from './common-settings.ts';
 
 const pathSegments = /^[\w.-]+(?:\/[\w.-]+)*$/;
 const noDots = (path: string): boolean => !path.split('/').some((segment) => segment === '.' || segment === '..');
@@ -79,11 +79,20 @@ const jwtLogin = z.strictObject({
   tokenFile: line.describe('File with the JWT; read at every login.'),
 });
 
+const certLogin = z.strictObject({
+  method: z.literal('cert'),
+  mount: mount('TLS certificate auth method').default('cert'),
+  certFile: line.describe('Client certificate, PEM, with its chain; read at every login.'),
+  keyFile: line.describe('Its private key, PEM, unencrypted; read at every login.'),
+  name: line.optional().describe('The certificate role of Vault to log in as. Default: any that the certificate fits.'),
+});
+
 /** A key in the transit engine of HashiCorp Vault or OpenBao. */
 export const vaultSettings = z
   .strictObject({
     ...commonSettings,
     kind: z.literal('vault'),
+    fipsCertificate,
     address,
     plainText: z
       .boolean()
@@ -91,7 +100,9 @@ export const vaultSettings = z
       .describe('Allow http to a host that is not loopback: the token travels unprotected.'),
     caFile: line.optional().describe('PEM certificates that are trusted besides the system roots.'),
     namespace: mount('namespace').optional().describe('Namespace of Vault Enterprise or OpenBao.'),
-    mount: mount('transit engine').default('transit'),
+    mount: mount('transit engine')
+      .default('transit')
+      .describe('Path at which the transit engine is mounted; TRANSIT_SECRET_ENGINE_PATH of cosign is this.'),
     key: z
       .string()
       .regex(keyPattern, 'must be the name of a transit key: letters, digits, "_", "." and "-"')
@@ -99,7 +110,10 @@ export const vaultSettings = z
       .describe('Name of the transit key.'),
     ref: z
       .string()
-      .regex(refPattern, 'must be hashivault://KEY or openbao://KEY; the mount and namespace have fields of their own')
+      .regex(
+        refPattern,
+        'must be hashivault://KEY or openbao://KEY; address, mount, namespace and version have fields of their own',
+      )
       .optional()
       .describe('The key as cosign users write it, instead of "key".'),
     version: z
@@ -107,7 +121,7 @@ export const vaultSettings = z
       .min(1, 'must be at least 1')
       .optional()
       .describe('Sign with this version. Default: the latest one when the key is opened.'),
-    login: z.discriminatedUnion('method', [tokenLogin, approleLogin, kubernetesLogin, jwtLogin]),
+    login: z.discriminatedUnion('method', [tokenLogin, approleLogin, kubernetesLogin, jwtLogin, certLogin]),
   })
   .superRefine((settings, context) => {
     if ((settings.key === undefined) === (settings.ref === undefined)) {
@@ -120,6 +134,9 @@ export const vaultSettings = z
         path: ['address'],
         message: 'must be https; plain text to another host needs "plainText: true"',
       });
+    }
+    if (url?.protocol === 'http:' && settings.login.method === 'cert') {
+      context.addIssue({ code: 'custom', path: ['address'], message: 'must be https: a cert login is made in TLS' });
     }
   });
 

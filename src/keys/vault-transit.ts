@@ -1,12 +1,10 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { decodeBase64 } from '../codec/base64.ts';
 import { readPem } from '../codec/pem.ts';
 import { ed25519Spki, readSpki } from '../codec/spki.ts';
 import { CountersignError } from '../model/error.ts';
-import type { KeyVersion, ToSign } from '../model/signature.ts';
-import { type Algorithm, algorithms, assertSignable, type RsaPadding } from './algorithms.ts';
-import type { ListedVersion } from './port.ts';
+import { algorithms, type RsaScheme } from './algorithms.ts';
+import type { KeyOrigin, ListedVersion, OpaqueVersion } from './port.ts';
 import { type PublicKey, publicKeyOf } from './public-key.ts';
 import { vaultGarbage } from './vault-errors.ts';
 
@@ -19,14 +17,23 @@ const keyAnswer = z.object({
     type: z.string().max(64),
     derived: z.boolean().optional(),
     soft_deleted: z.boolean().optional(),
-    latest_version: z.int().min(1),
+    latest_version: z.int().min(0).default(0),
+    min_available_version: z.int().min(0).default(0),
     min_encryption_version: z.int().min(0).default(0),
-    keys: z.record(z.string().regex(/^[1-9]\d{0,8}$/), z.unknown()),
+    exportable: z.boolean().optional(),
+    allow_plaintext_backup: z.boolean().optional(),
+    deletion_allowed: z.boolean().optional(),
+    imported_key: z.boolean().optional(),
+    auto_rotate_period: z.union([z.int(), z.string().max(32)]).optional(),
+    backup_info: z.unknown().optional(),
+    restore_info: z.unknown().optional(),
+    keys: z.record(z.string().regex(/^[1-9]\d{0,8}$/), z.unknown()).default({}),
   }),
 });
-const signAnswer = z.object({
-  data: z.object({ signature: z.string().max(16_384), key_version: z.int().optional() }),
-});
+type KeyData = z.infer<typeof keyAnswer>['data'];
+
+/** Versions that Vault lists no more, shown at most; the newest ones. */
+const maxOpaque = 100;
 
 /** Where the key stands: what errors and versions need to name it. */
 export type TransitKey = {
@@ -35,7 +42,7 @@ export type TransitKey = {
   /** The name in the transit engine. */
   readonly key: string;
   readonly host: string;
-  readonly rsaPadding: RsaPadding | undefined;
+  readonly rsa: RsaScheme;
 };
 
 const refuse = (reason: string, message: string): CountersignError =>
@@ -50,7 +57,7 @@ const readPublicKey = (text: string, transit: TransitKey, version: string): Publ
   const spki = block === undefined ? ed25519Spki(raw ?? new Uint8Array()) : block.bytes;
   const key = spki === undefined ? undefined : readSpki(spki);
   if (key === undefined) throw garbage;
-  return publicKeyOf(key, transit.rsaPadding);
+  return publicKeyOf(key, transit.rsa);
 };
 
 const utc = (time: string | undefined): string | undefined => {
@@ -58,25 +65,80 @@ const utc = (time: string | undefined): string | undefined => {
   return Number.isNaN(at) ? undefined : new Date(at).toISOString();
 };
 
+/** What the key's own fields say of how it is guarded: whether its private half can leave Vault, or came from outside. */
+const evidenceOf = (data: KeyData): Readonly<Record<string, string>> => {
+  const names = [
+    'exportable',
+    'allow_plaintext_backup',
+    'deletion_allowed',
+    'imported_key',
+    'auto_rotate_period',
+  ] as const;
+  const stated = names.flatMap((name) => (data[name] === undefined ? [] : [[name, String(data[name])] as const]));
+  const happened = (['backup_info', 'restore_info'] as const).filter((name) => typeof data[name] === 'object');
+  return {
+    type: data.type,
+    ...Object.fromEntries(stated),
+    ...Object.fromEntries(happened.map((name) => [name, 'present'])),
+  };
+};
+
+const originOf = (imported: boolean | undefined): KeyOrigin => {
+  if (imported === undefined) return 'unknown';
+  return imported ? 'imported' : 'generated';
+};
+
 /**
- * `GET <mount>/keys/<key>` -> all its versions, newest first. Throws `failed_precondition` (`KEY_UNSUPPORTED` for a type
- * that cannot sign, `KEY_DISABLED` when deleted), or `data_loss` for an answer that is not one.
+ * Versions below `min_available_version` were trimmed and are gone for good; those that are missing otherwise are archived
+ * below `min_decryption_version`, and come back when that is lowered.
  */
-export const readVersions = (answer: unknown, transit: TransitKey): readonly ListedVersion[] => {
+const opaqueVersions = ({ latest_version, min_available_version, keys }: KeyData): readonly OpaqueVersion[] => {
+  const versions: OpaqueVersion[] = [];
+  for (let version = latest_version; version > 0 && versions.length < maxOpaque; version -= 1) {
+    if (Object.hasOwn(keys, String(version))) continue;
+    const state = version < min_available_version ? 'destroyed' : 'disabled';
+    versions.push({ version: String(version), state, createdAt: undefined });
+  }
+  return versions;
+};
+
+/** A key as Vault describes it: usable here, its versions newest first. */
+export type DescribedKey = {
+  readonly versions: readonly ListedVersion[];
+  readonly opaque: readonly OpaqueVersion[];
+  /** The fields of the key that say how it is guarded, by Vault's names. */
+  readonly evidence: Readonly<Record<string, string>>;
+  readonly origin: KeyOrigin;
+};
+
+const unsupported = (type: string, derived: boolean, { key, host }: TransitKey): CountersignError => {
+  const why =
+    type === 'managed_key'
+      ? 'is a managed key: Vault does not give its public key. Configure the key where it is held (PKCS#11, AWS, GCP, Azure)'
+      : `is of type ${type}${derived ? ', derived' : ''}, which cannot be used here`;
+  return refuse(
+    'KEY_UNSUPPORTED',
+    `Key ${key} in Vault (${host}) ${why}, or create one of type ecdsa-p256, ecdsa-p384, ecdsa-p521, ed25519, rsa-2048, ` +
+      'rsa-3072 or rsa-4096.',
+  );
+};
+
+/**
+ * `GET <mount>/keys/<key>` -> the key. Throws `failed_precondition` (`KEY_UNSUPPORTED` for a type that cannot sign here,
+ * `KEY_DISABLED` when soft-deleted), or `data_loss` for an answer that is not one.
+ */
+export const readKey = (answer: unknown, transit: TransitKey): DescribedKey => {
   const parsed = keyAnswer.safeParse(answer);
   if (!parsed.success) throw vaultGarbage(transit.host, `no description of key ${transit.key}`);
-  const { type, derived, soft_deleted, min_encryption_version, keys } = parsed.data.data;
-  if (soft_deleted === true) {
-    throw refuse('KEY_DISABLED', `Key ${transit.key} is deleted in Vault (${transit.host}): restore it.`);
+  const { data } = parsed.data;
+  const { type, min_encryption_version, keys } = data;
+  if (data.soft_deleted === true) {
+    throw refuse('KEY_DISABLED', `Key ${transit.key} is soft-deleted in OpenBao (${transit.host}): restore it.`);
   }
-  if (derived === true || !Object.values(algorithms).some((row) => row.vault.type === type)) {
-    throw refuse(
-      'KEY_UNSUPPORTED',
-      `Key ${transit.key} in Vault (${transit.host}) is of type ${type}${derived === true ? ', derived' : ''}, which cannot ` +
-        'be used here: create one of type ecdsa-p256, ecdsa-p384, ecdsa-p521, ed25519, rsa-2048, rsa-3072 or rsa-4096.',
-    );
+  if (data.derived === true || !Object.values(algorithms).some((row) => row.vault.type === type)) {
+    throw unsupported(type, data.derived === true, transit);
   }
-  return Object.entries(keys)
+  const versions = Object.entries(keys)
     .map(([version, value]): ListedVersion => {
       const listed = listedKey.safeParse(value);
       const publicKey = readPublicKey(listed.data?.public_key ?? '', transit, version);
@@ -87,76 +149,41 @@ export const readVersions = (answer: unknown, transit: TransitKey): readonly Lis
       return { key: transit.name, version, ...publicKey, state, createdAt: utc(listed.data?.creation_time) };
     })
     .toSorted((a, b) => Number(b.version) - Number(a.version));
+  if (versions.length === 0) throw vaultGarbage(transit.host, `key ${transit.key} has no versions`);
+  return {
+    versions,
+    opaque: opaqueVersions(data),
+    evidence: evidenceOf(data),
+    origin: originOf(data.imported_key),
+  };
 };
 
-/** The version that signs: the configured one or the newest. Throws when it is not there or may not sign. */
+/**
+ * The version that signs: the configured one or the newest. Throws `failed_precondition`: `KEY_NOT_FOUND` when there is no
+ * such version, `KEY_DISABLED` when it may not sign, `KEY_DESTROYED` when it was trimmed.
+ */
 export const pinVersion = (
-  versions: readonly ListedVersion[],
+  { versions, opaque }: DescribedKey,
   pinned: number | undefined,
   transit: TransitKey,
 ): ListedVersion => {
-  const version = pinned === undefined ? versions[0] : versions.find((each) => Number(each.version) === pinned);
-  if (version === undefined) {
+  const named = (each: { readonly version: string }): boolean => Number(each.version) === pinned;
+  const version = pinned === undefined ? versions[0] : versions.find(named);
+  if (version?.state === 'enabled') return version;
+  const what = `ersion ${version?.version ?? pinned ?? ''} of key ${transit.key} in Vault (${transit.host})`;
+  if (version !== undefined) {
     throw refuse(
-      'KEY_VERSION_NOT_FOUND',
-      `Key ${transit.key} in Vault (${transit.host}) has no version ${pinned ?? ''}: configure one that exists.`,
+      'KEY_DISABLED',
+      `V${what} may not sign: lower min_encryption_version of the key, or use another version.`,
     );
   }
-  if (version.state !== 'enabled') {
+  const gone = opaque.find(named);
+  if (gone?.state === 'destroyed') throw refuse('KEY_DESTROYED', `V${what} was trimmed away: use another version.`);
+  if (gone !== undefined) {
     throw refuse(
-      'KEY_VERSION_DISABLED',
-      `Version ${version.version} of key ${transit.key} in Vault (${transit.host}) may not sign (min_encryption_version).`,
+      'KEY_DISABLED',
+      `V${what} is archived: lower min_decryption_version of the key, or use another version.`,
     );
   }
-  return version;
-};
-
-/** ECDSA and RSA get the digest, so that large messages stay here; Ed25519 signs the message itself, never prehashed. */
-const signInput = (algorithm: Algorithm, toSign: ToSign): Uint8Array => {
-  if (toSign.kind === 'digest') return toSign.digest;
-  return algorithm.hash === undefined ? toSign.message : createHash(algorithm.hash).update(toSign.message).digest();
-};
-
-/**
- * Path below the mount, and body, of the sign request for exactly this version: ASN.1, PSS with a salt of the hash's
- * length (Vault's default is the largest). Throws `DIGEST_NOT_SUPPORTED` as `assertSignable`.
- */
-export const signRequest = (
-  version: KeyVersion,
-  key: string,
-  toSign: ToSign,
-): readonly [path: string, body: object] => {
-  assertSignable(version.algorithm, toSign.kind);
-  const algorithm = algorithms[version.algorithm];
-  const input = Buffer.from(signInput(algorithm, toSign)).toString('base64');
-  const common = { input, key_version: Number(version.version), marshaling_algorithm: 'asn1' };
-  if (algorithm.type === 'ed25519') return [`sign/${key}`, common];
-  const padding =
-    algorithm.type === 'ec'
-      ? {}
-      : {
-          signature_algorithm: algorithm.padding,
-          ...(algorithm.padding === 'pss' ? { salt_length: 'hash' } : {}),
-        };
-  return [`sign/${key}/${algorithm.vault.hash}`, { ...common, prehashed: true, ...padding }];
-};
-
-/**
- * The answer to a sign request -> the signature. Throws `data_loss`, reason `KEY_VERSION_MISMATCH`, when another version
- * signed, or `KEY_ANSWER_MALFORMED`.
- */
-export const readSignature = (answer: unknown, version: KeyVersion, host: string): Buffer => {
-  const parsed = signAnswer.safeParse(answer);
-  const parts = /^vault:v(\d{1,9}):([A-Za-z0-9+/=]+)$/.exec(parsed.data?.data.signature ?? '');
-  const signature = decodeBase64(parts?.[2] ?? '');
-  if (parsed.data === undefined || parts === null || signature === undefined) throw vaultGarbage(host, 'no signature');
-  const signedBy = parsed.data.data.key_version ?? Number(parts[1]);
-  if (parts[1] !== version.version || signedBy !== Number(version.version)) {
-    throw new CountersignError(
-      'data_loss',
-      'KEY_VERSION_MISMATCH',
-      `Vault (${host}) signed with version ${parts[1]} of key ${version.key} instead of ${version.version}; the signature was dropped.`,
-    );
-  }
-  return signature;
+  throw refuse('KEY_NOT_FOUND', `There is no v${what}: configure one that exists.`);
 };

@@ -6,10 +6,5 @@ export type AlgorithmName =
   | 'ecdsa-p256-sha256'
   | 'ecdsa-p384-sha384'
   | 'ecdsa-p521-sha512'
-  | 'rsa-pkcs1v15-2048-sha256'
-  | 'rsa-pkcs1v15-3072-sha256'
-  | 'rsa-pkcs1v15-4096-sha256'
-  | 'rsa-pss-2048-sha256'
-  | 'rsa-pss-3072-sha256'
-  | 'rsa-pss-4096-sha256'
+  | `rsa-${'pkcs1v15' | 'pss'}-${2048 | 3072 | 4096}-${'sha256' | 'sha384' | 'sha512'}`
   | 'ed25519';

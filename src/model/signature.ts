@@ -8,6 +8,8 @@ export type FormatName = 'simple-signing' | 'dsse' | 'bundle';
 export type KeyVersion = {
   /** The configured name of the key. */
   readonly key: string;
+  /** The member that signs, where the key is a group of keys. */
+  readonly member?: string;
   /** The backend's own, immutable id of the version: `3` in Vault, the digest of the public key for a local key. */
   readonly version: string;
   readonly algorithm: AlgorithmName;

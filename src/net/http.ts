@@ -1,15 +1,19 @@
-import { Agent, type Dispatcher } from 'undici';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { Agent, type Dispatcher, Pool } from 'undici';
 import type { Context } from '../model/context.ts';
 import { assertLive, deadlineExceeded } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
 import { assertAllowed, type EgressPolicy, mayRedirect } from './egress.ts';
 import { responseTooLarge, toNetworkError } from './errors.ts';
+import { judgedLookup, type Resolver, systemResolver } from './lookup.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from './port.ts';
-import { withSystemRoots } from './tls.ts';
+import { type TlsMaterial, withSystemRoots } from './tls.ts';
 
 export type HttpClientOptions = EgressPolicy & {
   /** PEM certificates that are trusted besides the system's. */
   readonly ca?: readonly string[];
+  /** What this client shows to servers that ask for a certificate: PEM. */
+  readonly clientCertificate?: Pick<TlsMaterial, 'cert' | 'key'>;
   /** Connections kept per origin; more requests wait for one. Default: 32. */
   readonly connectionsPerHost?: number;
   /** Milliseconds for TCP and TLS. Default: 5,000. */
@@ -18,6 +22,8 @@ export type HttpClientOptions = EgressPolicy & {
   readonly headersTimeoutMs?: number;
   /** Headers added to every request, asked anew each time: telemetry puts `traceparent` here. */
   readonly headers?: () => Readonly<Record<string, string>>;
+  /** How host names become addresses, once for each new connection. Default: as the system does. */
+  readonly resolve?: Resolver;
 };
 
 const maxRedirects = 5;
@@ -26,10 +32,26 @@ const secretHeaders = new Set(['authorization', 'cookie', 'proxy-authorization']
 
 /**
  * The outbound client of the port, on one undici agent: keep-alive, no pipelining, no decompression (an encoded body is
- * `unavailable`, reason `RESPONSE_ENCODED`). Every URL passes `assertAllowed`, redirects included.
+ * `unavailable`, reason `RESPONSE_ENCODED`). Every URL passes `assertAllowed`, redirects included, and every address that a
+ * name resolves to passes `assertAddressAllowed` before it is connected to; TLS is verified against the name.
  */
 export const createHttpClient = (options: HttpClientOptions): HttpClient => {
   const timeout = options.headersTimeoutMs ?? 30_000;
+  const connect = {
+    timeout: options.connectTimeoutMs ?? 5_000,
+  };
+  // Reading a hundred roots takes many milliseconds: once for a client, not for each connection.
+  let secureContext: SecureContext | undefined;
+  const tls = (): { readonly secureContext?: SecureContext } => {
+    const { ca = [], clientCertificate } = options;
+    if (ca.length === 0 && clientCertificate === undefined) return {};
+    secureContext ??= createSecureContext({
+      ...(ca.length === 0 ? {} : { ca: withSystemRoots(ca) }),
+      ...(clientCertificate === undefined ? {} : { cert: clientCertificate.cert, key: clientCertificate.key }),
+    });
+    return { secureContext };
+  };
+  const resolve = options.resolve ?? systemResolver;
   const agent = new Agent({
     connections: options.connectionsPerHost ?? 32,
     pipelining: 1,
@@ -39,10 +61,11 @@ export const createHttpClient = (options: HttpClientOptions): HttpClient => {
     keepAliveTimeout: 4_000,
     keepAliveMaxTimeout: 60_000,
     maxHeaderSize: 32 * 1024,
-    connect: {
-      timeout: options.connectTimeoutMs ?? 5_000,
-      ...(options.ca === undefined || options.ca.length === 0 ? {} : { ca: withSystemRoots(options.ca) }),
-    },
+    factory: (origin, settings) =>
+      new Pool(origin, {
+        ...settings,
+        connect: { ...connect, ...tls(), lookup: judgedLookup(new URL(origin), options, resolve) },
+      }),
   });
 
   const request = async (asked: HttpRequest, context: Context): Promise<HttpResponse> => {

@@ -15,12 +15,14 @@ export type RetryOptions = {
   readonly maxMs?: number;
   /** Default: Math.random. */
   readonly random?: () => number;
+  /** Asked before each further attempt that would be made; when it refuses, there is none. Default: as many as `tries`. */
+  readonly budget?: { withdraw(): boolean } | undefined;
 };
 
 /**
  * Runs `operation` until it succeeds, at most `tries` times, with jittered exponential waits; a `retryAfterMs` of the
- * error is the least wait. When the wait would pass the deadline the error is thrown at once. Throws the last error, or
- * the reason for which the context ended.
+ * error is the least wait. When the wait would pass the deadline, or the budget is spent, the error is thrown at once.
+ * Throws the last error, or the reason for which the context ended.
  */
 export const withRetry = async <T>(operation: (attempt: number) => Promise<T>, options: RetryOptions): Promise<T> => {
   const retryable = options.retryable ?? saysRetry;
@@ -32,6 +34,7 @@ export const withRetry = async <T>(operation: (attempt: number) => Promise<T>, o
       if (attempt >= options.tries || !retryable(error)) throw error;
       const wait = Math.max(backoff(attempt, options), asked(error, options));
       if (wait >= remainingMs(options.context)) throw error;
+      if (options.budget?.withdraw() === false) throw error;
       await pause(wait, options.context);
     }
   }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
 import { CountersignError } from '../model/error.ts';
 
-/** What a listener needs for TLS: PEM text. `ca` is set when client certificates are asked for. */
+/** A certificate with its key, PEM text: of a listener (`ca` is set when it asks for client certificates) or of a client. */
 export type TlsMaterial = { readonly cert: string; readonly key: string; readonly ca?: string };
 
 export type TlsFiles = { readonly certFile: string; readonly keyFile: string; readonly clientCaFile?: string };
@@ -11,7 +11,7 @@ export type TlsFiles = { readonly certFile: string; readonly keyFile: string; re
 const maxFileBytes = 1024 * 1024;
 
 /**
- * Reads and checks the files of a TLS listener. Throws `failed_precondition`, reason `TLS_FILE_INVALID`, with the file
+ * Reads and checks the files of a TLS listener or client. Throws `failed_precondition`, reason `TLS_FILE_INVALID`, with the file
  * named: not readable, above 1 MiB, no certificate or key in it, or a key that is not that of the certificate.
  */
 export const readTlsFiles = async (files: TlsFiles): Promise<TlsMaterial> => {

@@ -3,24 +3,23 @@ import type { Digest } from '../model/digest.ts';
 import { isDigest } from '../model/digest.ts';
 import type { Attached, StoredAt } from '../model/signature.ts';
 import { repositoryName, type ResolvedImage } from '../model/subject.ts';
-import { fallbackTag, signatureTag } from './attach.ts';
-import type { Blobs } from './blobs.ts';
-import { createCache } from './cache.ts';
+import type { AttachPorts } from './attach.ts';
+import { type Destination, fallbackTag, signatureTag } from './destination.ts';
 import { unusable } from './errors.ts';
 import { type ManifestDescriptor, parseImageManifest, parseIndex } from './manifest.ts';
-import type { Manifests } from './manifests.ts';
 import { isBundleType, ociEmpty, ociIndex, ociManifest } from './media-types.ts';
 import { listReferrers, maxReferrers, tooMany } from './referrers.ts';
 import { maxLayers } from './signature-layers.ts';
 import type { Target } from './target.ts';
-import type { Transport } from './transport.ts';
 
 /** Reads everything attached to an image; as `Registry.attachments` of the port. */
-export type ReadAttachments = (image: ResolvedImage, target: Target, context: Context) => Promise<readonly Attached[]>;
+export type ReadAttachments = (
+  image: ResolvedImage,
+  destination: Destination,
+  context: Context,
+) => Promise<readonly Attached[]>;
 
 const parallel = 8;
-/** How long a registry is taken to have the referrers API once it answered it. */
-const capabilityMs = 10 * 60_000;
 /** Most bytes of all signatures of one image together. */
 const maxTotalBytes = 64 * 1024 * 1024;
 const layerTypes = new Set([
@@ -28,8 +27,8 @@ const layerTypes = new Set([
   'application/vnd.dsse.envelope.v1+json',
 ]);
 
-/** cosign's experimental `--registry-referrers-mode=oci-1-1`: the image of its `.sig` tag, as a referrer. */
-const signatureArtifact = 'application/vnd.dev.cosign.artifact.sig.v1+json';
+/** cosign's experimental `--registry-referrers-mode=oci-1-1`: the images of its `.sig` and `.att` tags, as referrers. */
+const legacyArtifacts = new Set(['application/vnd.dev.cosign.artifact.sig.v1+json', 'application/vnd.in-toto+json']);
 
 /** A blob that may be a signature, not read yet. */
 type Found = {
@@ -42,10 +41,11 @@ type Found = {
  * Order: layers of `.sig`, of `.att`, then referrers sorted as the registry lists them. Other artifacts among the referrers
  * are left out. A signature that is listed and cannot be read is an error, never an omission.
  */
-export const createReadAttachments = (transport: Transport, blobs: Blobs, manifests: Manifests): ReadAttachments => {
-  const hasApi = createCache<true>(1_000);
-  const layers = async (image: ResolvedImage, suffix: 'sig' | 'att', target: Target, context: Context) => {
-    const tag = signatureTag(image.descriptor.digest, suffix);
+export const createReadAttachments = (ports: AttachPorts): ReadAttachments => {
+  const { transport, blobs, manifests, capability } = ports;
+  const layers = async (image: ResolvedImage, suffix: 'sig' | 'att', destination: Destination, context: Context) => {
+    const { target } = destination;
+    const tag = signatureTag(image.descriptor.digest, suffix, destination);
     const stored = await manifests.get(target, tag, context);
     if (stored === undefined) return [];
     const all = parseImageManifest(stored, target).layers ?? [];
@@ -72,7 +72,7 @@ export const createReadAttachments = (transport: Transport, blobs: Blobs, manife
     if (subject?.digest !== image.descriptor.digest || all === null) return [];
     const tag = by === 'referrer' ? undefined : fallbackTag(image.descriptor.digest);
     const storedAt: StoredAt = { repository: repositoryName(target), digest: stored.digest, by, tag };
-    if (config.mediaType === signatureArtifact) {
+    if (legacyArtifacts.has(config.mediaType)) {
       return all
         .filter((layer) => layerTypes.has(layer.mediaType))
         .map((layer) => found(storedAt, layer, layer.annotations));
@@ -88,21 +88,22 @@ export const createReadAttachments = (transport: Transport, blobs: Blobs, manife
     context: Context,
   ): Promise<readonly (Found | undefined)[]> => {
     // A registry with the referrers API lists there what its tag would (distribution-spec "Listing Referrers"), and cosign
-    // reads no further either. Of one not known to have it, the tag is asked for at once, to save a round trip.
-    const mayLackApi = hasApi.get(target.registry) !== true;
+    // reads no further either. Where it is not known to, or lists nothing, the tag is read as well; at once, to save a round trip.
+    const { digest } = image.descriptor;
+    const readTag = () => manifests.get(target, fallbackTag(digest), context);
+    const known = capability.known(target);
     const [listed, early] = await Promise.all([
-      listReferrers(transport, target, image.descriptor.digest, context),
-      mayLackApi ? manifests.get(target, fallbackTag(image.descriptor.digest), context) : undefined,
+      listReferrers(transport, target, digest, context),
+      known === true ? undefined : readTag(),
     ]);
-    if (listed !== undefined) hasApi.set(target.registry, true, capabilityMs);
-    const tagged =
-      listed === undefined && !mayLackApi
-        ? await manifests.get(target, fallbackTag(image.descriptor.digest), context)
-        : early;
+    capability.saw(target, listed?.length);
+    const mayBeTagged = known === true && (listed === undefined || listed.length === 0);
+    const tagged = mayBeTagged ? await readTag() : early;
     const fromApi = (listed ?? []).map((entry) => ({ entry, by: 'referrer' as const }));
-    const index =
-      listed === undefined && tagged?.mediaType === ociIndex ? (parseIndex(tagged, target).manifests ?? []) : [];
-    const fromTag = index.map((entry) => ({ entry, by: 'fallback-tag' as const }));
+    const inApi = new Set(listed?.map((entry) => entry.digest));
+    const fromTag = (tagged?.mediaType === ociIndex ? (parseIndex(tagged, target).manifests ?? []) : [])
+      .filter((entry) => !inApi.has(entry.digest))
+      .map((entry) => ({ entry, by: 'fallback-tag' as const }));
     const all = [...fromApi, ...fromTag];
     if (all.length > maxReferrers) throw tooMany(target, image.descriptor.digest);
     const candidates = all.filter(({ entry }) => mayBeSignature(entry));
@@ -110,10 +111,11 @@ export const createReadAttachments = (transport: Transport, blobs: Blobs, manife
     return each.flat();
   };
 
-  return async (image, target, context) => {
+  return async (image, destination, context) => {
+    const { target } = destination;
     const [signatures, attestations, referring] = await Promise.all([
-      layers(image, 'sig', target, context),
-      layers(image, 'att', target, context),
+      layers(image, 'sig', destination, context),
+      layers(image, 'att', destination, context),
       referrers(image, target, context),
     ]);
     const all = [...signatures, ...attestations, ...referring].filter((one) => one !== undefined);
@@ -150,7 +152,7 @@ const found = (
 /** Some registries and older tools list bundles without their type, or with that of their empty config. */
 const mayBeSignature = ({ mediaType, artifactType }: ManifestDescriptor): boolean =>
   mediaType === ociManifest &&
-  (!artifactType || artifactType === ociEmpty || artifactType === signatureArtifact || isBundleType(artifactType));
+  (!artifactType || artifactType === ociEmpty || legacyArtifacts.has(artifactType) || isBundleType(artifactType));
 
 /** Like `Promise.all` over `map`, with at most 8 under way; keeps the order. */
 const mapParallel = async <T, R>(items: readonly T[], run: (item: T) => Promise<R>): Promise<R[]> => {

@@ -45,6 +45,7 @@ export const createAuthenticator = (options: {
   readonly http: HttpClient;
   readonly credentials: Credentials;
   readonly plainHttpHosts: readonly string[];
+  readonly allowPrivate?: readonly string[];
 }): Authenticator => {
   const schemes = createCache<Scheme>(1_000);
   const tokens = createCache<string>(10_000);
@@ -86,7 +87,7 @@ export const createAuthenticator = (options: {
       return held(target, actions) ?? authorize(scheme, target, actions, context);
     },
     answer: async (target, actions, challenge, used, context) => {
-      const scheme = chooseScheme(challenge, target, options.plainHttpHosts);
+      const scheme = chooseScheme(challenge, target, options);
       schemes.set(target.registry, scheme);
       const key = tokenKey(target, actions);
       const current = tokens.get(key);
@@ -105,7 +106,11 @@ const tokenKey = (target: Target, actions: Actions): string => `${target.registr
 const basicHeader = (credential: Credential & { kind: 'basic' }): string =>
   `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`;
 
-const chooseScheme = (header: string | undefined, target: Target, plainHttpHosts: readonly string[]): Scheme => {
+const chooseScheme = (
+  header: string | undefined,
+  target: Target,
+  egress: { readonly plainHttpHosts: readonly string[]; readonly allowPrivate?: readonly string[] },
+): Scheme => {
   if (header === undefined) throw accessDenied(target, 'it answered 401 without saying how to authenticate');
   const challenges = parseChallenges(header);
   if (challenges === undefined) throw badChallenge(target, 'is malformed');
@@ -114,7 +119,8 @@ const chooseScheme = (header: string | undefined, target: Target, plainHttpHosts
   if (bearer !== undefined) {
     const realm = bearer.parameters.get('realm');
     if (realm === undefined) throw badChallenge(target, 'names no realm');
-    const url = checkRealm(realm, new URL(baseUrl(target, plainHttpHosts)), plainHttpHosts);
+    const { plainHttpHosts, allowPrivate } = egress;
+    const url = checkRealm(realm, new URL(baseUrl(target, plainHttpHosts)), plainHttpHosts, allowPrivate);
     return { kind: 'bearer', realm: url, service: bearer.parameters.get('service') ?? '' };
   }
   if (find('basic') !== undefined) return { kind: 'basic' };

@@ -84,3 +84,13 @@ const errorCode = (body: Uint8Array): string | undefined => {
   );
   return code?.[1];
 };
+
+/** The same failure, saying in `metadata.stored` (`host/path@digest`) and in words what it leaves behind. */
+export const withStored = (error: unknown, stored: string, said: string): unknown =>
+  error instanceof CountersignError
+    ? new CountersignError(error.code, error.reason, `${error.message} ${said}`, {
+        cause: error,
+        metadata: { ...error.metadata, stored },
+        ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
+      })
+    : error;

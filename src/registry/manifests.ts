@@ -1,5 +1,6 @@
 import type { Context } from '../model/context.ts';
 import { type Digest, isDigest, sha256 } from '../model/digest.ts';
+import { CountersignError } from '../model/error.ts';
 import type { Descriptor } from '../model/subject.ts';
 import type { HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
@@ -100,7 +101,10 @@ export const createManifests = (transport: Transport): Manifests => {
     const response = await transport.send(target, 'pull,push', request, context);
     if (response.status === 412) return { kind: 'changed' };
     // Quay answers 202.
-    if (![200, 201, 202].includes(response.status)) throw statusError(response, target, `store manifest ${reference}`);
+    if (![200, 201, 202].includes(response.status)) {
+      const error = statusError(response, target, `store manifest ${reference}`);
+      throw error.metadata['registryCode'] === 'DIGEST_INVALID' ? unsettled(error) : error;
+    }
     const stored = response.headers['docker-content-digest'];
     if (stored !== undefined && stored !== digest) {
       throw dataLoss(target, `manifest ${digest} was stored as something else`);
@@ -110,6 +114,13 @@ export const createManifests = (transport: Transport): Manifests => {
 
   return { get, describe, put };
 };
+
+/**
+ * The digests are ours and right. distribution 2.8 says otherwise when it reads a link of its own that another upload of the
+ * same blob is writing: that passes.
+ */
+const unsettled = ({ message, metadata, cause }: CountersignError): CountersignError =>
+  new CountersignError('unavailable', 'REGISTRY_UNAVAILABLE', message, { retryAfterMs: 200, metadata, cause });
 
 /** Undefined when the headers do not say enough. */
 const fromHeaders = (response: HttpResponse, target: Target, reference: string): Descriptor | undefined => {

@@ -13,14 +13,16 @@ export interface Registry {
   /** Resolves a reference to a digest, once. A reference by digest is looked up as well: its size and type are needed. */
   resolve(reference: ImageReference, context: Context): Promise<ResolvedImage>;
   /**
-   * Attaches one sealed signature to an image, in `repository` (`host/path`; the image's own when undefined).
-   * Adds to what is there, never replaces it; where an update can be lost (tags) it reads back.
+   * Attaches one sealed signature to an image, in `repository` (`host/path`; when undefined the one that is configured for the
+   * image, else its own). Adds to what is there, never replaces it; where an update can be lost (tags) it answers when the
+   * signature is certain to stay, as `createTagUpdater` says. An error that leaves something behind names it in its metadata,
+   * `stored`: `host/path@digest`.
    */
   attach(image: ResolvedImage, sealed: Sealed, repository: string | undefined, context: Context): Promise<StoredAt>;
   /**
-   * Everything attached to an image that may be a signature: layers at `.sig` and `.att`, and among its referrers (API, or
-   * else fallback tag) Sigstore bundles and the layers of cosign's legacy signatures in mode `oci-1-1`. Bounded: 1,000 layers
-   * a manifest, 1,000 referrers, 16 MiB each, 64 MiB together; more is `failed_precondition`.
+   * Everything attached to an image, in `repository` as with `attach`, that may be a signature: layers at `.sig` and `.att`, and
+   * among its referrers (API, or else fallback tag) Sigstore bundles and the layers of cosign's legacy signatures in mode
+   * `oci-1-1`. Bounded: 1,000 layers a manifest, 1,000 referrers, 16 MiB each, 64 MiB together; more is `failed_precondition`.
    */
   attachments(image: ResolvedImage, repository: string | undefined, context: Context): Promise<readonly Attached[]>;
   /** Closes pooled connections. */

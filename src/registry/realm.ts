@@ -1,25 +1,40 @@
 import { CountersignError } from '../model/error.ts';
-import { addressClass, speaksPlainHttp } from '../net/egress.ts';
+import { addressClass, literalAddress } from '../net/address.ts';
+import { isPrivateAllowed, speaksPlainHttp } from '../net/egress.ts';
 
 /**
  * Checks the token service that a registry names. It gets this registry's credentials, so: an absolute URL without user
- * name or fragment; https, unless its host is configured as plain text; and never an address of a class (loopback,
- * private, ...) that the registry itself is not of, or a public registry could point us inwards. Throws
- * `failed_precondition`, reason `AUTH_REALM_REFUSED`.
+ * name or fragment; https, unless its host is configured as plain text and the registry is asked in plain text too; and never an
+ * address of a class (loopback, private, ...) that the registry itself is not of, unless `allowPrivate` (as in
+ * `net/egress.ts`) lists it, or a public registry could point us inwards. What its name resolves to is judged when it is
+ * asked, as for any host. Throws `failed_precondition`, reason `AUTH_REALM_REFUSED`.
  */
-export const checkRealm = (realm: string, registryUrl: URL, plainHttpHosts: readonly string[]): URL => {
+export const checkRealm = (
+  realm: string,
+  registryUrl: URL,
+  plainHttpHosts: readonly string[],
+  allowPrivate: readonly string[] = [],
+): URL => {
   const url = URL.parse(realm);
   if (url === null) throw refused(registryUrl.host, 'is not an absolute URL');
   if (url.username !== '' || url.password !== '' || url.hash !== '') {
     throw refused(registryUrl.host, 'carries a user name or a fragment');
   }
-  const plain = url.protocol === 'http:' && speaksPlainHttp(url.host, plainHttpHosts);
+  const plain =
+    url.protocol === 'http:' && registryUrl.protocol === 'http:' && speaksPlainHttp(url.host, plainHttpHosts);
   if (url.protocol !== 'https:' && !plain) throw refused(registryUrl.host, 'is not https');
-  const inward = addressClass(url.hostname);
-  if (inward !== 'name' && inward !== 'unicast' && inward !== addressClass(registryUrl.hostname)) {
-    throw refused(registryUrl.host, `is at a ${inward} address and the registry is not`);
+  const inward = classOf(url);
+  if (inward !== 'name' && inward !== 'unicast' && inward !== classOf(registryUrl)) {
+    if (!isPrivateAllowed(url, allowPrivate)) {
+      throw refused(registryUrl.host, `is at a ${inward} address and the registry is not`);
+    }
   }
   return url;
+};
+
+const classOf = (url: URL): string => {
+  const address = literalAddress(url.hostname);
+  return address === undefined ? 'name' : addressClass(address);
 };
 
 const refused = (registry: string, why: string): CountersignError =>

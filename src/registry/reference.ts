@@ -16,6 +16,12 @@ const tagPattern = /^\w[\w.-]{0,127}$/;
 const maxReferenceLength = 1024;
 const maxRepositoryLength = 255;
 
+/** `canonicalRegistryHost`, with one name for Docker Hub, `index.docker.io`; undefined for what no request can be sent to. */
+export const canonicalRegistry = (host: string): string | undefined => {
+  const canonical = canonicalRegistryHost(host);
+  return canonical !== undefined && dockerHubAliases.has(canonical) ? dockerHub : canonical;
+};
+
 /**
  * Parses `[host[:port]/]path[:tag][@sha256:hex]` (distribution/reference grammar) into the canonical long form: docker.io
  * shortcuts are expanded as go-containerregistry does (`nginx` is `index.docker.io/library/nginx`), hosts are spelled as
@@ -91,8 +97,7 @@ const parseName = (name: string, refuse: Refuse): Pick<ImageReference, 'registry
   // As distribution/reference: 64 hex digits alone are taken for an image id.
   if (!isHost && /^[a-f0-9]{64}$/.test(path)) refuse('looks like an image id; write host/path@sha256:... instead');
 
-  const host =
-    canonicalRegistryHost(domain) ?? refuse(`names a registry that cannot be asked: ${JSON.stringify(domain)}`);
-  const registry = dockerHubAliases.has(host) ? dockerHub : host;
+  const registry =
+    canonicalRegistry(domain) ?? refuse(`names a registry that cannot be asked: ${JSON.stringify(domain)}`);
   return { registry, repository: registry === dockerHub && !path.includes('/') ? `library/${path}` : path };
 };

@@ -1,14 +1,17 @@
 import type { HttpClient } from '../net/port.ts';
+import { createAllowList } from './allow-list.ts';
 import { createAttach } from './attach.ts';
 import { createReadAttachments } from './attachments.ts';
 import { createAuthenticator } from './auth.ts';
 import { createBlobs } from './blobs.ts';
 import type { Credentials } from './credentials.ts';
+import { createFindDestination } from './destination.ts';
+import type { Lease } from './lease.ts';
 import { createManifests } from './manifests.ts';
 import type { Registry } from './port.ts';
-import { parseRepository } from './reference.ts';
+import { createReferrersCapability } from './referrers-capability.ts';
 import { createResolve } from './resolve.ts';
-import type { Target } from './target.ts';
+import type { DestinationSettings } from './settings.ts';
 import { createTransport } from './transport.ts';
 
 export type RegistryOptions = {
@@ -17,27 +20,36 @@ export type RegistryOptions = {
   readonly credentials: Credentials;
   /** As in `net/egress.ts`. */
   readonly plainHttpHosts: readonly string[];
+  /** As in `net/egress.ts`: for token services that registries name. Default: none. */
+  readonly allowPrivate?: readonly string[];
+  /** The repositories that are used, entries as `createAllowList` has them. Default: all. */
+  readonly allow?: readonly string[] | undefined;
   /** Attempts of a request that failed in a way that may pass; at least 1. */
   readonly tries: number;
+  /** How signatures are kept, by the repository of the image. Default: beside it. */
+  readonly destinations?: readonly DestinationSettings[];
+  /** The settling time of writes to tags, milliseconds. Default: 1,000. */
+  readonly settleMs?: number;
+  /** Default: none. */
+  readonly lease?: Lease | undefined;
 };
 
 /** The registries of the port, all behind one HTTP client. */
 export const createRegistry = (options: RegistryOptions): Registry => {
   const authenticator = createAuthenticator(options);
-  const transport = createTransport({ ...options, authenticator });
+  const transport = createTransport({ ...options, authenticator, allowList: createAllowList(options.allow) });
   const blobs = createBlobs(transport);
   const manifests = createManifests(transport);
-  const attach = createAttach(transport, blobs, manifests);
-  const attachments = createReadAttachments(transport, blobs, manifests);
-  const target = (image: Target, repository: string | undefined): Target =>
-    repository === undefined
-      ? { registry: image.registry, repository: image.repository }
-      : parseRepository(repository, 'storage.repository');
+  const ports = { transport, blobs, manifests, capability: createReferrersCapability(transport), lease: options.lease };
+  const attach = createAttach(ports, options.settleMs ?? 1_000);
+  const attachments = createReadAttachments(ports);
+  const destination = createFindDestination(options.destinations ?? []);
 
   return {
     resolve: createResolve(manifests),
-    attach: async (image, sealed, repository, context) => attach(image, sealed, target(image, repository), context),
-    attachments: async (image, repository, context) => attachments(image, target(image, repository), context),
+    attach: async (image, sealed, repository, context) =>
+      attach(image, sealed, destination(image, repository), context),
+    attachments: async (image, repository, context) => attachments(image, destination(image, repository), context),
     close: () => options.http.close(),
   };
 };

@@ -1,133 +1,202 @@
 import { assertLive, type Context, openContext, remainingMs } from '../model/context.ts';
-import type { Digest } from '../model/digest.ts';
+import { type Digest, sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
+import { repositoryName } from '../model/subject.ts';
 import { waitFor } from '../model/wait.ts';
 import { pause } from '../net/retry.ts';
 import type { Blobs } from './blobs.ts';
-import type { StoredManifest } from './manifest.ts';
-import type { Condition, Manifests } from './manifests.ts';
+import type { ConditionalPut } from './conditional-put.ts';
+import { withStored } from './errors.ts';
+import type { Lease } from './lease.ts';
+import type { ManifestDescriptor, StoredManifest } from './manifest.ts';
+import type { Manifests } from './manifests.ts';
+import type { TagLayout } from './tag-layout.ts';
+import { createTagQueues, type TagQueue, type Waiter } from './tag-queue.ts';
 import type { Target } from './target.ts';
 
-/** How entries are kept in the manifest at a tag. Pure. */
-export type TagLayout<Entry> = {
-  /** Which of the entries are not in the manifest (undefined: nothing lies at the tag). Throws when it is of another kind. */
-  missing(current: StoredManifest | undefined, entries: readonly Entry[], target: Target): readonly Entry[];
-  /** The manifest with the entries added, and the blobs that it needs besides those of the entries. */
-  add(
-    current: StoredManifest | undefined,
-    entries: readonly Entry[],
-    target: Target,
-  ): { readonly mediaType: string; readonly body: Uint8Array; readonly blobs: readonly Uint8Array[] };
-};
-
 /** Adds an entry to the manifest at a tag; answers with the digest of a manifest that holds it. */
-export type TagUpdater<Entry> = (target: Target, tag: string, entry: Entry, context: Context) => Promise<Digest>;
+export type TagUpdater = (target: Target, tag: string, entry: ManifestDescriptor, context: Context) => Promise<Digest>;
 
-type Waiter<Entry> = {
-  readonly entry: Entry;
-  readonly context: Context;
-  resolve(digest: Digest): void;
-  reject(error: unknown): void;
+export type TagPorts = {
+  readonly manifests: Manifests;
+  readonly blobs: Blobs;
+  readonly conditional: ConditionalPut;
+  /** Where there is one, nobody else writes between a reading and its write, and nothing has to settle. */
+  readonly lease: Lease | undefined;
 };
 
-const maxWrites = 8;
+const maxWrites = 10;
 const maxFailures = 3;
 const firstPauseMs = 40;
+const maxPauseMs = 1_000;
 
 /**
- * Read, add, write, read again: until what is read holds every entry, at most 8 times. Writes are conditional (`If-Match`,
- * `If-None-Match: *`), where the registry honours it. All entries for one tag that wait while a write is under way go into
- * the next one together, so that writers of one process never overwrite each other. Throws what the registry failed with, or
- * `unavailable`, reason `TAG_CONTENDED`, when others keep overwriting.
+ * Adds entries to what lies at tags, so that concurrent writers lose none.
+ *
+ * In one process, all entries that wait for one tag go into one write. Between processes: where conditional requests are
+ * honoured a write is refused when its reading is old, and one reading afterwards is enough. Where they are not, the last
+ * writer wins whatever it has read, and a slow one may still be under way: a reading older than half of `settleMs` is not
+ * written from, and an entry counts only when it is read back `settleMs` after it was written (longer, where the registry
+ * itself was seen to be slow); one that is gone by then is written again, with all others that were seen beside it. So
+ * nothing is lost as long as no writer takes longer than the settling time between its reading and the end of its write.
+ *
+ * An entry is written at most 10 times. Throws what the registry failed with; `unavailable`, reason `TAG_CONTENDED`, when
+ * others keep overwriting. An error, the end of the context included, names in its metadata (`stored`) the manifest in which
+ * the entry was written, if it was: it may lie there still.
  */
-export const createTagUpdater = <Entry>(
-  manifests: Manifests,
-  blobs: Blobs,
-  layout: TagLayout<Entry>,
-): TagUpdater<Entry> => {
-  const queues = new Map<string, Waiter<Entry>[]>();
+export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredSettleMs: number): TagUpdater => {
+  const { manifests, blobs, conditional, lease } = ports;
+  const settleMs = lease === undefined ? configuredSettleMs : 0;
+  const queues = createTagQueues();
 
-  /** One write; a failure that may pass is only waited out: whether it was stored after all is seen by reading again. */
-  const writeOnce = async (
+  /** Reads, judges by it what was written before, and writes what is missing. */
+  const round = async (queue: TagQueue, context: Context): Promise<void> => {
+    const { target, tag } = queue;
+    const readAt = performance.now();
+    const current = await manifests.get(target, tag, context);
+    const listed = layout.list(current, target);
+    const isThere = (entry: ManifestDescriptor): boolean => listed.some((there) => layout.same(there, entry));
+    if (queue.refusedOver === stateOf(current)) conditional.contradict(target);
+    queue.refusedOver = undefined;
+
+    const wasLost = judge(queue, current, isThere, readAt);
+    const unwritten = queue.waiters.filter((waiter) => waiter.due === undefined);
+    const beside = current === undefined ? [] : queue.written.filter((entry) => !isThere(entry));
+    if (unwritten.length + beside.length === 0) return;
+    // Others are busy, or the registry is slow: a pause first, and then another reading.
+    if (wasLost) return;
+    queue.reject(
+      unwritten.filter((waiter) => waiter.tries >= maxWrites),
+      contended(target, tag),
+    );
+    const writing = unwritten.filter((waiter) => waiter.tries < maxWrites);
+    const added = unique(layout, [...writing.map((waiter) => waiter.entry), ...beside]);
+    if (added.length === 0) return;
+    try {
+      await write(queue, current, [...listed, ...added], writing, readAt, context);
+    } catch (error) {
+      for (const waiter of writing) waiter.failures++;
+      const wait = error instanceof CountersignError ? error.retryAfterMs : undefined;
+      const again = writing.filter((waiter) => waiter.failures < maxFailures);
+      // A failure that may pass is only waited out: whether it was stored after all is seen by reading again.
+      if (wait === undefined || wait >= remainingMs(context)) queue.reject(writing, error);
+      else {
+        queue.reject(
+          writing.filter((waiter) => !again.includes(waiter)),
+          error,
+        );
+        await pause(wait, context);
+      }
+    }
+  };
+
+  /** Answers those whose entry is there and has settled. Was one lost that had been written? */
+  const judge = (
+    queue: TagQueue,
     current: StoredManifest | undefined,
-    entries: readonly Entry[],
-    target: Target,
-    tag: string,
-    mayFail: boolean,
+    isThere: (entry: ManifestDescriptor) => boolean,
+    readAt: number,
+  ): boolean => {
+    const { target } = queue;
+    const settled: Waiter[] = [];
+    let wasLost = false;
+    for (const waiter of queue.waiters) {
+      if (!isThere(waiter.entry)) {
+        if (waiter.due === undefined) continue;
+        // Refused or stored for good, that is what a condition means: who overwrites it sends none, or the registry looks at none.
+        if (waiter.due <= waiter.writtenAt) conditional.contradict(target);
+        waiter.due = undefined;
+        wasLost = true;
+      } else {
+        // Somebody, or this very waiter in a request that seemed to fail, has written it just now or long ago.
+        waiter.due ??= readAt + (conditional.honoured(target) ? 0 : queue.settleMs);
+        if (waiter.due <= readAt) settled.push(waiter);
+      }
+    }
+    if (current !== undefined) queue.resolve(settled, current.digest);
+    return wasLost;
+  };
+
+  const write = async (
+    queue: TagQueue,
+    current: StoredManifest | undefined,
+    entries: readonly ManifestDescriptor[],
+    writing: readonly Waiter[],
+    readAt: number,
     context: Context,
   ): Promise<void> => {
-    const next = layout.add(current, entries, target);
+    const { target, tag } = queue;
+    const next = layout.build(current, entries, target);
     for (const blob of next.blobs) await blobs.ensure(target, blob, context);
-    try {
-      await manifests.put(target, tag, next, conditionOf(current), context);
-    } catch (error) {
-      const wait = error instanceof CountersignError ? error.retryAfterMs : undefined;
-      if (!mayFail || wait === undefined || wait >= remainingMs(context)) throw error;
-      await pause(wait, context);
+    const age = performance.now() - readAt;
+    if (age > queue.settleMs / 2 && settleMs > 0 && !conditional.honoured(target)) {
+      // Once is a retry, or a blob that need not be sent again. Twice: the registry is slower than was thought, for the others as well.
+      if (++queue.oldReadings > 1) queue.settleMs = 3 * age;
+      return;
+    }
+    queue.oldReadings = 0;
+    for (const waiter of writing) waiter.tries++;
+    const outcome = await conditional.put(target, tag, next, current, context);
+    if (outcome === 'changed') {
+      queue.refusedOver = stateOf(current);
+      return;
+    }
+    queue.written = entries;
+    const writtenAt = performance.now();
+    const settles = settleMs > 0 ? Math.max(queue.settleMs, 2 * (writtenAt - readAt)) : 0;
+    for (const waiter of writing) {
+      waiter.stored = sha256(next.body);
+      waiter.writtenAt = writtenAt;
+      waiter.due = writtenAt + (outcome === 'guarded' ? 0 : settles);
     }
   };
 
-  const write = async (target: Target, tag: string, entries: readonly Entry[], context: Context): Promise<Digest> => {
-    for (let round = 1; ; round++) {
-      const current = await manifests.get(target, tag, context);
-      const missing = layout.missing(current, entries, target);
-      if (current !== undefined && missing.length === 0) return current.digest;
-      if (round > maxWrites) throw contended(target, tag);
-      // The first reading after a write is at once; if that write is not to be seen, others are busy or the registry is slow.
-      if (round > 1) await pause(firstPauseMs * 2 ** (round - 2) * (0.5 + Math.random() / 2), context);
-      await writeOnce(current, missing, target, tag, round < maxFailures, context);
-    }
-  };
-
-  const drain = async (key: string, target: Target, tag: string): Promise<void> => {
-    for (let queue = queues.get(key); queue !== undefined && queue.length > 0; ) {
-      const batch = queue.splice(0).filter((waiter) => !waiter.context.signal.aborted);
-      if (batch.length === 0) continue;
-      const time = Math.max(1, ...batch.map((waiter) => remainingMs(waiter.context)));
-      const owned = openContext(batch[0]?.context.requestId ?? '', time);
+  const drain = async (queue: TagQueue): Promise<void> => {
+    while (
+      await queue.turn((tries) => Math.min(maxPauseMs, firstPauseMs * 2 ** (tries - 1)) * (0.5 + Math.random() / 2))
+    ) {
+      const time = Math.max(1, ...queue.waiters.map((waiter) => remainingMs(waiter.context)));
+      const owned = openContext(queue.waiters[0]?.context.requestId ?? '', time);
       try {
-        const digest = await write(
-          target,
-          tag,
-          batch.map((waiter) => waiter.entry),
-          owned.context,
-        );
-        for (const waiter of batch) waiter.resolve(digest);
+        const work = (context: Context) => round(queue, context);
+        await (lease?.hold(`${repositoryName(queue.target)}:${queue.tag}`, owned.context, work) ?? work(owned.context));
       } catch (error) {
-        for (const waiter of batch) waiter.reject(error);
+        queue.reject(queue.waiters, error);
       } finally {
         owned.dispose();
       }
     }
-    queues.delete(key);
   };
 
   return async (target, tag, entry, context) => {
     assertLive(context);
-    const key = `${target.registry}/${target.repository}:${tag}`;
-    const result = new Promise<Digest>((resolve, reject) => {
-      const waiter = { entry, context, resolve, reject };
-      const queue = queues.get(key);
-      if (queue !== undefined) {
-        queue.push(waiter);
-        return;
-      }
-      queues.set(key, [waiter]);
-      void drain(key, target, tag);
-    });
-    return waitFor(result, context);
+    const { waiter, answer } = queues.join(target, tag, entry, settleMs, context, drain);
+    try {
+      return await waitFor(answer, context);
+    } catch (error) {
+      if (waiter.stored === undefined) throw error;
+      const where = `${repositoryName(target)}@${waiter.stored}`;
+      throw withStored(
+        error,
+        where,
+        `It was written as ${where} at tag ${tag}, but it is not certain that it lies there still.`,
+      );
+    }
   };
 };
 
-const conditionOf = (current: StoredManifest | undefined): Condition | undefined => {
-  if (current === undefined) return { ifNoneMatch: '*' };
-  return current.etag === undefined ? undefined : { ifMatch: current.etag };
+const stateOf = (current: StoredManifest | undefined): Digest | 'absent' => current?.digest ?? 'absent';
+
+const unique = (layout: TagLayout, entries: readonly ManifestDescriptor[]): readonly ManifestDescriptor[] => {
+  const kept: ManifestDescriptor[] = [];
+  for (const entry of entries) if (!kept.some((earlier) => layout.same(earlier, entry))) kept.push(entry);
+  return kept;
 };
 
 const contended = (target: Target, tag: string): CountersignError =>
   new CountersignError(
     'unavailable',
     'TAG_CONTENDED',
-    `Tag ${tag} of ${target.registry}/${target.repository} was overwritten by others after every one of ${maxWrites} tries; try again.`,
+    `Tag ${tag} of ${repositoryName(target)} was overwritten by others after every one of ${maxWrites} tries; try again.`,
     { retryAfterMs: 1_000, metadata: { registry: target.registry, repository: target.repository, tag } },
   );

@@ -1,6 +1,7 @@
 import type { Context } from '../model/context.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from '../net/port.ts';
 import { withRetry } from '../net/retry.ts';
+import type { AllowList } from './allow-list.ts';
 import type { Authenticator } from './auth.ts';
 import { type Actions, baseUrl, type Target } from './target.ts';
 
@@ -11,7 +12,10 @@ export type RegistryRequest = Omit<HttpRequest, 'url' | 'headers'> & {
 
 /** Authenticated requests to registries. */
 export type Transport = {
-  /** Sends once; answers one auth challenge. Resolves with any status. */
+  /**
+   * Sends once; answers one auth challenge. Resolves with any status. Nothing is sent to a repository that the allow-list does
+   * not have (`permission_denied`, reason `REGISTRY_NOT_ALLOWED`), and no credentials to another origin than the registry's.
+   */
   send(target: Target, actions: Actions, request: RegistryRequest, context: Context): Promise<HttpResponse>;
   /** Runs something idempotent as often as the settings allow. */
   retried<T>(context: Context, operation: () => Promise<T>): Promise<T>;
@@ -22,6 +26,7 @@ export type Transport = {
 export const createTransport = (options: {
   readonly http: HttpClient;
   readonly authenticator: Authenticator;
+  readonly allowList: AllowList;
   readonly plainHttpHosts: readonly string[];
   readonly tries: number;
 }): Transport => {
@@ -34,6 +39,7 @@ export const createTransport = (options: {
     request: RegistryRequest,
     context: Context,
   ): Promise<HttpResponse> => {
+    options.allowList.check(target);
     const { headers, ...rest } = request;
     const address = 'url' in request ? request.url : url(target, request.path).href;
     const attempt = (authorization: string | undefined): Promise<HttpResponse> =>
@@ -45,6 +51,7 @@ export const createTransport = (options: {
         },
         context,
       );
+    if ('url' in request && new URL(address).origin !== url(target, '').origin) return attempt(undefined);
     const known = await options.authenticator.known(target, actions, context);
     const response = await attempt(known);
     if (response.status !== 401) return response;

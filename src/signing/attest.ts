@@ -55,7 +55,7 @@ export const attest = async (
           version: 'v0.1',
           predicateType: uri,
           predicate,
-          subjects: [{ name: target.name, digest, annotations: record }],
+          subjects: [{ name: target.name, digest, annotations: record() }],
         }),
       });
     },

@@ -6,7 +6,7 @@ import type { Digest } from '../model/digest.ts';
 import type { CountersignError } from '../model/error.ts';
 import type { StoredSignature } from '../model/result.ts';
 import { sha256 } from '../model/digest.ts';
-import type { StoredAt } from '../model/signature.ts';
+import type { KeyVersion, StoredAt } from '../model/signature.ts';
 
 /**
  * The audit records of one request. The intent must survive a power failure, since it tells that a key may have been used;
@@ -14,26 +14,41 @@ import type { StoredAt } from '../model/signature.ts';
  */
 export type AuditTrail = {
   /** The key may be used only after this has resolved with the record's id. Rejects `unavailable`: sign nothing then. */
-  intended(keyVersion: string, digest: Digest): Promise<string>;
+  intended(key: KeyVersion, digest: Digest): Promise<string>;
   completed(outputs: readonly StoredSignature[]): Promise<void>;
   /** Never rejects: the error that is being reported matters more. */
   failed(error: CountersignError, outputs: readonly StoredSignature[]): Promise<void>;
 };
 
-type Shared = Omit<AuditRecord, 'id' | 'time' | 'event' | 'intent' | 'keyVersion' | 'digest' | 'results' | 'error'>;
+/** What one record says besides what the request itself tells. */
+type Outcome = Pick<AuditRecord, 'intent' | 'keyVersion' | 'member' | 'digest' | 'results' | 'error'>;
 
-const sharedFields = (question: Question, decision: Decision, context: Context): Shared => ({
-  requestId: context.requestId,
-  verb: question.verb,
-  caller: { issuer: question.caller.issuer, subject: question.caller.subject },
-  claims: decision.claims,
-  rule: decision.rule,
-  policyHash: decision.policyHash,
-  key: question.key,
-  subject: question.subject?.name,
-  formats: question.formats,
-  predicateType: question.predicateType,
-});
+/** Members are named one by one: two records a request, and spreading them costs more than writing them. */
+const recordOf = (
+  event: AuditRecord['event'],
+  question: Question,
+  decision: Decision,
+  { requestId }: Context,
+  { intent, keyVersion, member, digest, results, error }: Outcome,
+): AuditRecord =>
+  auditRecord(event, {
+    requestId,
+    intent,
+    verb: question.verb,
+    caller: { issuer: question.caller.issuer, subject: question.caller.subject },
+    claims: decision.claims,
+    rule: decision.rule,
+    policyHash: decision.policyHash,
+    key: question.key,
+    keyVersion,
+    member,
+    subject: question.subject?.name,
+    digest,
+    formats: question.formats,
+    predicateType: question.predicateType,
+    results,
+    error,
+  });
 
 const describeError = (error: CountersignError): AuditRecord['error'] => ({
   code: error.code,
@@ -59,10 +74,10 @@ export const recordDenial = async (
   error: CountersignError,
   context: Context,
 ): Promise<void> => {
-  const record = auditRecord('denied', {
-    ...sharedFields(question, decision, context),
+  const record = recordOf('denied', question, decision, context, {
     intent: undefined,
     keyVersion: undefined,
+    member: undefined,
     digest: undefined,
     results: [],
     error: describeError(error),
@@ -72,32 +87,35 @@ export const recordDenial = async (
 
 /** Opens the trail of one allowed request. */
 export const openTrail = (audit: AuditSink, question: Question, decision: Decision, context: Context): AuditTrail => {
-  const shared = sharedFields(question, decision, context);
   let intent: string | undefined;
   let keyVersion: string | undefined;
+  let member: string | undefined;
   let digest: string | undefined;
   const write = async (
     event: AuditRecord['event'],
-    rest: Pick<AuditRecord, 'intent' | 'results' | 'error'>,
+    results: AuditRecord['results'],
+    error: AuditRecord['error'],
     until: Until,
   ): Promise<string> => {
-    const record = auditRecord(event, { ...shared, keyVersion, digest, ...rest });
+    const record = recordOf(event, question, decision, context, { intent, keyVersion, member, digest, results, error });
+    const { id } = record;
     await audit.write(record, until);
-    return record.id;
+    return id;
   };
   return {
-    intended: async (version, subjectDigest) => {
-      keyVersion = version;
+    intended: async (key, subjectDigest) => {
+      keyVersion = key.version;
+      member = key.member;
       digest = subjectDigest;
-      intent = await write('intended', { intent: undefined, results: [], error: undefined }, 'durable');
+      intent = undefined;
+      intent = await write('intended', [], undefined, 'durable');
       return intent;
     },
     completed: async (outputs) => {
-      await write('completed', { intent, results: summarize(outputs), error: undefined }, 'written');
+      await write('completed', summarize(outputs), undefined, 'written');
     },
     failed: async (error, outputs) => {
-      const rest = { intent, results: summarize(outputs), error: describeError(error) };
-      await write('failed', rest, 'written').catch(() => undefined);
+      await write('failed', summarize(outputs), describeError(error), 'written').catch(() => undefined);
     },
   };
 };

@@ -1,21 +1,14 @@
 import type { AuditSink } from '../audit/port.ts';
 import type { SignatureFormat } from '../formats/port.ts';
 import type { KeyDescription } from '../keys/port.ts';
+import type { KeyHolder } from '../keys/sign-with.ts';
 import type { Context } from '../model/context.ts';
 import type { Decision, Question } from '../model/decision.ts';
-import type { FormatName, KeyVersion, ToSign } from '../model/signature.ts';
+import type { FormatName } from '../model/signature.ts';
 import type { Registry } from '../registry/port.ts';
 
 /** Keys by their configured names. Errors as `keys/port.ts`; `not_found`, reason KEY_UNKNOWN, for any other name. */
-export type KeysByName = {
-  describe(name: string, context: Context): Promise<KeyDescription>;
-  /** Signs with the version in force and verifies the signature with exactly that version's public key. */
-  sign(
-    name: string,
-    toSign: ToSign,
-    context: Context,
-  ): Promise<{ readonly signature: Uint8Array; readonly version: KeyVersion }>;
-};
+export type KeysByName = KeyHolder & { describe(name: string, context: Context): Promise<KeyDescription> };
 
 /** What Sign and Attest need of the rooms around them. */
 export type SigningPorts = {

@@ -1,44 +1,58 @@
 import type { SignatureFormat } from '../formats/port.ts';
+import type { HeldKey } from '../keys/key-source.ts';
 import type { Context } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
-import type { KeyVersion, Sealed, Signable, ToSign } from '../model/signature.ts';
-import type { KeysByName } from './ports.ts';
+import type { Sealed, Signable, ToSign } from '../model/signature.ts';
 import { verifySealed } from './verify-sealed.ts';
 
 /**
- * One thing in one format: `format.message` -> `key.sign` -> `format.seal`, then the sealed bytes are opened and verified
- * by the code that callers verify with. Throws `unavailable`, reason KEY_ROTATED, when another version than `expected`
- * signed, and `internal`, reason SEAL_BROKEN, when what was sealed does not verify: neither leaves the service.
+ * One thing in several formats, by one key version: `format.message` of all, signed together, then each sealed, opened again
+ * and verified by the code that callers verify with. Throws what the key throws for the first that it could not sign, and
+ * `internal`, reason SEAL_BROKEN, when what was sealed does not verify: nothing of it leaves the service.
  */
-export const sealOne = async (
+export const sealAll = async (
   signable: Signable,
-  format: SignatureFormat,
-  expected: KeyVersion,
-  keys: KeysByName,
+  formats: readonly SignatureFormat[],
+  held: HeldKey,
   now: Date,
   context: Context,
-): Promise<Sealed> => {
-  const toSign: ToSign = format.message(signable, now);
-  const { signature, version } = await keys.sign(expected.key, toSign, context);
-  if (version.version !== expected.version) {
-    throw new CountersignError(
-      'unavailable',
-      'KEY_ROTATED',
-      `Key "${expected.key}" changed from version ${expected.version} to ${version.version} while signing; try again.`,
-      { retryAfterMs: 100 },
-    );
-  }
-  const sealed = format.seal(signable, toSign, signature, version, now);
-  const fault = verifySealed(sealed, signable, version, toSign, signature);
-  if (fault !== undefined) {
-    throw new CountersignError(
-      'internal',
-      'SEAL_BROKEN',
-      'The finished signature did not verify; it was thrown away.',
-      {
-        cause: new Error(`sealed ${format.name} of ${signable.digest}: ${fault}`),
-      },
-    );
-  }
-  return sealed;
+): Promise<Sealed[]> => {
+  const messages = formats.map((format) => format.message(signable, now));
+  const signatures = await signEach(held, messages, context);
+  return formats.map((format, index) => {
+    const toSign = messages[index];
+    const signature = signatures[index];
+    if (toSign === undefined || signature === undefined) throw new Error('a signature is missing');
+    return sealOne(signable, format, held, toSign, signature, now);
+  });
+};
+
+const signEach = async (
+  held: HeldKey,
+  messages: readonly ToSign[],
+  context: Context,
+): Promise<readonly Uint8Array[]> => {
+  const [only, second] = messages;
+  if (only !== undefined && second === undefined) return [await held.sign(only, context)];
+  const outcomes = await held.signMany(messages, context);
+  return outcomes.map((outcome) => {
+    if (outcome instanceof CountersignError) throw outcome;
+    return outcome;
+  });
+};
+
+const sealOne = (
+  signable: Signable,
+  format: SignatureFormat,
+  { description: { signing } }: HeldKey,
+  toSign: ToSign,
+  signature: Uint8Array,
+  now: Date,
+): Sealed => {
+  const sealed = format.seal(signable, toSign, signature, signing, now);
+  const fault = verifySealed(sealed, signable, signing, toSign, signature);
+  if (fault === undefined) return sealed;
+  throw new CountersignError('internal', 'SEAL_BROKEN', 'The finished signature did not verify; it was thrown away.', {
+    cause: new Error(`sealed ${format.name} of ${signable.digest}: ${fault}`),
+  });
 };

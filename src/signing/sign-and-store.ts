@@ -1,19 +1,21 @@
 import type { Storage } from '../model/command.ts';
 import { assertLive, type Context } from '../model/context.ts';
 import type { Decision, Question } from '../model/decision.ts';
+import type { HeldKey } from '../keys/key-source.ts';
+import { signWith } from '../keys/sign-with.ts';
 import type { Digest } from '../model/digest.ts';
 import { CountersignError, toCountersignError } from '../model/error.ts';
 import type { SignResult, StoredSignature } from '../model/result.ts';
-import { type KeyVersion, type Sealed, type Signable, signedBy } from '../model/signature.ts';
+import { type Sealed, type Signable, signedBy } from '../model/signature.ts';
 import type { ResolvedImage } from '../model/subject.ts';
 import { policyDenied } from '../policy/denied.ts';
 import { type AuditTrail, openTrail, recordDenial } from './audited.ts';
 import type { SigningPorts } from './ports.ts';
-import { sealOne } from './seal.ts';
-import { resolveTarget, type Target } from './target.ts';
+import { sealAll } from './seal.ts';
+import { type ResolvedTarget, resolveTarget, type Target } from './target.ts';
 
 /** Makes what is to be signed, once the digest is known and the record of who asked is written. */
-export type MakeSignable = (digest: Digest, record: Readonly<Record<string, string>>) => Signable;
+export type MakeSignable = (digest: Digest, record: () => Readonly<Record<string, string>>) => Signable;
 
 export type SignAndStore = {
   readonly question: Question;
@@ -35,26 +37,49 @@ export const signAndStore = async (request: SignAndStore): Promise<SignResult> =
   const outputs: StoredSignature[] = [];
   try {
     const makeSignable = request.prepare();
-    const { signing: key } = await ports.keys.describe(request.key, context);
-    const resolved = await resolveTarget(target, ports.registry, context);
-    const auditId = await trail.intended(key.version, resolved.digest);
-    assertLive(context);
-    const signable = makeSignable(resolved.digest, recordOf(question, decision, auditId, ports));
-    const sealed = await sealAll(signable, question, key, ports, context);
-    await storeAll(sealed, resolved.image, request, outputs);
+    let resolved: ResolvedTarget | undefined;
+    const signed = await signWith(
+      ports.keys,
+      request.key,
+      context,
+      async (held) => {
+        resolved ??= await resolveTarget(target, ports.registry, context);
+        return signOnce(held, resolved, makeSignable, decision, trail, request);
+      },
+      // A member of a group failed: its record is ended before another is used.
+      (caught) => trail.failed(toCountersignError(caught), []),
+    );
+    await storeAll(signed.sealed, signed.image, request, outputs);
     await trail.completed(outputs);
     return {
-      digest: resolved.digest,
+      digest: signed.digest,
       name: target.name,
       outputs,
-      key,
+      key: signed.key,
       decision,
-      auditId,
+      auditId: signed.auditId,
       predicateType: question.predicateType,
     };
   } catch (caught) {
     throw await reportFailure(caught, outputs, trail);
   }
+};
+
+/** Writes down that exactly this key version is about to be used for exactly this digest, then signs in every format. */
+const signOnce = async (
+  held: HeldKey,
+  { digest, image }: ResolvedTarget,
+  makeSignable: MakeSignable,
+  decision: Decision,
+  trail: AuditTrail,
+  { question, ports, context }: SignAndStore,
+) => {
+  const key = held.description.signing;
+  const auditId = await trail.intended(key, digest);
+  assertLive(context);
+  const signable = makeSignable(digest, () => recordOf(question, decision, auditId, ports));
+  const formats = question.formats.map((name) => ports.formats[name]);
+  return { digest, image, key, auditId, sealed: await sealAll(signable, formats, held, ports.now(), context) };
 };
 
 const authorize = async (question: Question, context: Context, ports: SigningPorts): Promise<Decision> => {
@@ -82,19 +107,6 @@ const recordOf = (
         [signedBy.time]: ports.now().toISOString(),
         [signedBy.audit]: auditId,
       };
-
-const sealAll = (
-  signable: Signable,
-  question: Question,
-  key: KeyVersion,
-  ports: SigningPorts,
-  context: Context,
-): Promise<Sealed[]> => {
-  const now = ports.now();
-  return Promise.all(
-    question.formats.map((name) => sealOne(signable, ports.formats[name], key, ports.keys, now, context)),
-  );
-};
 
 /** Stores one after the other, so that a failure leaves a known prefix in `outputs`. */
 const storeAll = async (

@@ -37,7 +37,7 @@ export const sign = async (
     storage: command.storage,
     prepare: () => (digest, record) =>
       target.kind === 'image'
-        ? { kind: 'image', repository: target.name, digest, annotations: { ...command.annotations, ...record } }
+        ? { kind: 'image', repository: target.name, digest, annotations: { ...command.annotations, ...record() } }
         : { kind: 'blob', name: target.name, digest, content: target.content },
     context,
     ports,

@@ -17,6 +17,8 @@ type Instruments = {
   readonly legs: Histogram;
   readonly decisions: Counter;
   readonly keyErrors: Counter;
+  readonly keyRetries: Counter;
+  readonly keyFailovers: Counter;
   readonly registryErrors: Counter;
 };
 
@@ -47,6 +49,12 @@ export const setMeter = (meter: Meter | undefined): void => {
       description: 'Policy decisions by the rule that decided; rule is empty when none matched.',
     }),
     keyErrors: meter.createCounter('countersign_key_errors', { description: 'Failed uses of a configured key.' }),
+    keyRetries: meter.createCounter('countersign_key_retries', {
+      description: 'Repeated attempts of a backend to sign.',
+    }),
+    keyFailovers: meter.createCounter('countersign_key_failovers', {
+      description: 'Members of a group of keys that were passed over after a failure.',
+    }),
     registryErrors: meter.createCounter('countersign_registry_errors', { description: 'Failed registry operations.' }),
   };
 };
@@ -64,6 +72,13 @@ export const recordDecision = (rule: string | undefined, allowed: boolean): void
 
 /** One failed use of a key; `key` is a configured name (never one that a caller made up), `reason` an error's reason. */
 export const recordKeyError = (key: string, reason: string): void => instruments?.keyErrors.add(1, { key, reason });
+
+/** One more attempt to sign with a configured key. */
+export const recordKeyRetry = (key: string): void => instruments?.keyRetries.add(1, { key });
+
+/** A member of a configured group failed, and another is tried. */
+export const recordKeyFailover = (key: string, member: string): void =>
+  instruments?.keyFailovers.add(1, { key, member });
 
 /** One failed registry operation; `reason` is an error's reason. */
 export const recordRegistryError = (reason: string): void => instruments?.registryErrors.add(1, { reason });

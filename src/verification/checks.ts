@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { signPredicateType } from '../formats/statement.ts';
 import { digestHex } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
@@ -74,15 +74,15 @@ const signedBytes = (opened: OpenedCandidate, { subject }: Question): ToSign | O
   if (opened.message !== undefined) return { kind: 'message', message: opened.message };
   if (subject.kind !== 'blob') return failed('WRONG_CONTENT', 'It covers a blob.');
   const claimed = opened.messageDigest;
-  const hash = claimed === undefined ? 'sha256' : `sha${claimed.length * 8}`;
-  if (subject.content === undefined && hash !== 'sha256') {
-    return failed('CONTENT_NEEDED', `It covers the ${hash} of the blob; send the blob's content to verify it.`);
+  const algorithm = claimed === undefined ? 'sha256' : `sha${claimed.length * 8}`;
+  if (subject.content === undefined && algorithm !== 'sha256') {
+    return failed('CONTENT_NEEDED', `It covers the ${algorithm} of the blob; send the blob's content to verify it.`);
   }
   if (claimed !== undefined) {
     const actual =
-      subject.content === undefined
+      subject.content === undefined || algorithm === 'sha256'
         ? Buffer.from(digestHex(subject.digest), 'hex')
-        : createHash(hash).update(subject.content).digest();
+        : hash(algorithm, subject.content, 'buffer');
     if (!actual.equals(claimed)) return failed('DIGEST_MISMATCH', 'It covers another blob: the digest differs.');
   }
   return subject.content === undefined

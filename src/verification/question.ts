@@ -6,8 +6,8 @@ import type { Attached, KeyVersion, Sealed, StoredAt, ToSign } from '../model/si
 /** A public key that counts, by the name that a verdict shows: the configured one, or `pem:<hint>`. */
 export type VerificationKey = Pick<KeyVersion, 'algorithm' | 'spki' | 'hint'> & {
   readonly name: string;
-  /** Another algorithm that it may have signed with: an RSA key in PEM does not say which padding it is used with. */
-  readonly otherAlgorithm?: AlgorithmName | undefined;
+  /** Others that it may have signed with: an RSA key in PEM does not say with which padding and hash it is used. */
+  readonly otherAlgorithms?: readonly AlgorithmName[];
 };
 
 /** What is verified. A blob's digest is that of its content; without the content, only its digest is known. */

@@ -7,7 +7,7 @@ import type { ToSign } from '../model/signature.ts';
 import type { VerificationKey } from './question.ts';
 
 /**
- * Is this a signature by the key? As the key's algorithm, or its other one, says; and as cosign makes them besides: with
+ * Is this a signature by the key? As the key's algorithm, or one of its others, says; and as cosign makes them besides: with
  * SHA-256 for ECDSA P-384 and P-521 (its tag layout, up to 3.1), and Ed25519ph (3.x, images). All are distinct from what the
  * algorithm says, so none can stand for another message.
  *
@@ -15,8 +15,11 @@ import type { VerificationKey } from './question.ts';
  */
 export const verifyAsCosign = (key: VerificationKey, toSign: ToSign, signature: Uint8Array): boolean => {
   if (verifySignature(key, toSign, signature)) return true;
-  const { otherAlgorithm, spki } = key;
-  if (otherAlgorithm !== undefined) return verifySignature({ algorithm: otherAlgorithm, spki }, toSign, signature);
+  const { otherAlgorithms = [], spki } = key;
+  for (const algorithm of otherAlgorithms) {
+    const fits = toSign.kind === 'message' || algorithms[algorithm].hash === 'sha256';
+    if (fits && verifySignature({ algorithm, spki }, toSign, signature)) return true;
+  }
   if (toSign.kind !== 'message') return false;
   return key.algorithm === 'ed25519'
     ? verifyPrehashed(key, toSign.message, signature)

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { withOtherPadding } from '../keys/algorithms.ts';
+import { otherRsaSchemes } from '../keys/algorithms.ts';
 import type { VerifyCommand } from '../model/command.ts';
 import { assertLive, type Context } from '../model/context.ts';
 import { sha256 } from '../model/digest.ts';
@@ -76,7 +76,7 @@ const trustedKeys = async (
   const versions = keys.map(async (key, index) => {
     if (key.kind === 'pem') {
       const parsed = ports.parsePublicKey(key.pem, `keys[${index}].pem`);
-      return [{ ...parsed, name: `pem:${parsed.hint}`, otherAlgorithm: withOtherPadding(parsed.algorithm) }];
+      return [{ ...parsed, name: `pem:${parsed.hint}`, otherAlgorithms: otherRsaSchemes(parsed.algorithm) }];
     }
     const all = await ports.keyVersions(key.name, context);
     return all.map(({ algorithm, spki, hint }) => ({ algorithm, spki, hint, name: key.name }));

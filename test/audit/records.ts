@@ -13,6 +13,7 @@ export const recordOf = (requestId: string): AuditRecord =>
     policyHash: `sha256:${'a'.repeat(64)}`,
     key: 'release',
     keyVersion: '3',
+    member: undefined,
     subject: 'registry.example/acme/app',
     digest: `sha256:${'b'.repeat(64)}`,
     formats: ['bundle'],

@@ -1,10 +1,12 @@
 /*
- * npm run bench [-- --json] [-- --quick] [-- --strict] [-- --only sign,push,requests,vault,verify]
+ * npm run bench [-- --json] [-- --quick] [-- --strict] [-- --only sign,push,requests,vault,verify,keys,many-keys]
  *
  * Every figure stands beside a baseline from the same run. With --strict it exits 1 when a bar is missed; without, a noisy
  * machine fails nothing.
  */
 import { parseArgs } from 'node:util';
+import { keyRows } from './key-rows.ts';
+import { manyKeysRows } from './many-keys-rows.ts';
 import { pushRows } from './push-rows.ts';
 import { requestRows } from './request-rows.ts';
 import { formatRows, type Row } from './row.ts';
@@ -27,6 +29,8 @@ const groups: Readonly<Record<string, (seconds: number) => Promise<readonly Row[
   requests: requestRows,
   vault: vaultRows,
   verify: verifyRows,
+  keys: keyRows,
+  'many-keys': manyKeysRows,
 };
 
 const wanted = values.only?.split(',') ?? Object.keys(groups);

@@ -91,7 +91,7 @@ telemetry:
     '4:5: listeners.grpc.address: must be host:port, such as 0.0.0.0:8080',
     '5:5: listeners.grpc.transprot: is not a known setting; did you mean transport?',
     '12:5: keys[0].file: the environment variable KEY_FILE_NAME is not set, nor is KEY_FILE_NAME_FILE',
-    '14:5: keys[1].kind: must be one of: local, vault, aws',
+    '14:5: keys[1].kind: must be one of: local, vault, aws, gcp, azure, pkcs11, group',
     '15:1: audit.file: is missing',
     '15:21: audit.path: is not a known setting',
     '16:10: limits.drainMs: must be at most 25000',

@@ -5,7 +5,7 @@ import { awsError } from '../../src/keys/aws-errors.ts';
 import { openContext } from '../../src/model/context.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import { rejection, testContext } from '../contract/keys/contract.ts';
-import { failing, message, opened, reset, ringOf, started } from './aws-world.ts';
+import { failing, message, opened, openKeyAt, reset, ringOf, started, unopened } from './aws-world.ts';
 import { awsFault, region } from './fake-kms.ts';
 
 const reached = (error: CountersignError) => [error.code, error.reason];
@@ -17,76 +17,81 @@ for (const [type, status] of [
   ['DependencyTimeoutException', 503],
   ['SomethingNew', 502],
 ] as const) {
-  test(`${type}, status ${status}: three tries, then unavailable with a delay`, async (t) => {
+  test(`${type}, status ${status}: one attempt, unavailable with a delay`, async (t) => {
     const { error, calls } = await failing(t, awsFault(type, '', status));
-    assert.deepEqual([...reached(error), calls], [...unavailable, 3]);
+    assert.deepEqual([...reached(error), calls], [...unavailable, 1]);
     assert.ok((error.retryAfterMs ?? 0) > 0);
   });
 }
 
-test('throttled with status 400: the caller is told to wait; a throttle that passes is not seen', async (t) => {
-  const throttle = awsFault('ThrottlingException', 'Rate exceeded');
-  const short = () => openContext('short', 300).context;
-  const { error, calls } = await failing(t, throttle, short);
+test('throttled with status 400: told to wait', async (t) => {
+  const { error, calls } = await failing(t, awsFault('ThrottlingException', 'Rate exceeded'));
   assert.deepEqual([...reached(error), calls], ['resource_exhausted', 'KEY_THROTTLED', 1]);
   assert.ok((error.retryAfterMs ?? 0) > 0);
+});
+
+test('failures that pass while the key is opened are not seen', async (t) => {
+  const { kms, key } = await unopened(t);
+  kms.fail('DescribeKey', awsFault('ThrottlingException', 'Rate exceeded'), 1);
+  kms.fail('GetPublicKey', awsFault('KMSInternalException', '', 500), 1);
+  kms.fail('GetPublicKey', reset, 1);
+  const { description } = await openKeyAt(t, kms.endpoint, { arn: key.arn });
+  assert.equal(description.signing.version, key.arn);
+  assert.deepEqual([kms.count('DescribeKey'), kms.count('GetPublicKey')], [2, 3]);
+});
+
+test('failures that pass while signing are not seen by the caller of the keyring', async (t) => {
   const { kms, ring } = await opened(t);
-  kms.fail('Sign', throttle, 1);
+  await ring.describe('subject', testContext());
+  kms.fail('Sign', awsFault('KMSInternalException', '', 500), 1);
   assert.ok(await ring.sign('subject', message, testContext()));
   assert.equal(kms.count('Sign'), 2);
 });
 
-test('failures that pass are not seen by the caller', async (t) => {
-  const { kms, ring } = await opened(t);
-  kms.fail('Sign', awsFault('KMSInternalException', '', 500), 1);
-  kms.fail('Sign', reset, 1);
-  assert.ok(await ring.sign('subject', message, testContext()));
-});
-
 test('reset, and half an answer: unavailable', async (t) => {
   const first = await failing(t, reset);
-  assert.deepEqual([...reached(first.error), first.calls], [...unavailable, 3]);
+  assert.deepEqual([...reached(first.error), first.calls], [...unavailable, 1]);
   const half = await failing(t, (_, response) => {
     response.writeHead(200, { 'content-length': '1000' });
     response.write('{"KeyId":', () => response.destroy());
     return 'handled';
   });
-  assert.deepEqual([...reached(half.error), half.calls], [...unavailable, 3]);
+  assert.deepEqual([...reached(half.error), half.calls], [...unavailable, 1]);
 });
 
 test('nobody there: unavailable', async (t) => {
-  const { kms, ring } = await opened(t);
-  await ring.sign('subject', message, testContext());
+  const { kms, key } = await unopened(t);
+  const open = await openKeyAt(t, kms.endpoint, { arn: key.arn });
   await kms.close();
-  assert.deepEqual(reached(await rejection(ring.sign('subject', message, testContext()))), unavailable);
+  assert.deepEqual(reached(await rejection(open.sign(message, testContext()))), unavailable);
 });
 
 test('hanging, before and in the middle of its answer: the deadline of the request ends it', async (t) => {
   for (const start of [false, true]) {
-    const { kms, ring } = await opened(t);
-    await ring.sign('subject', message, testContext());
+    const { kms, key } = await unopened(t);
+    const open = await openKeyAt(t, kms.endpoint, { arn: key.arn });
     kms.fail('Sign', (_, response) => {
       if (start) response.writeHead(200).write('{');
       return 'handled';
     });
     const before = performance.now();
-    const error = await rejection(ring.sign('subject', message, openContext('hang', 150).context));
+    const error = await rejection(open.sign(message, openContext('hang', 150).context));
     assert.equal(error.code, 'deadline_exceeded');
     assert.ok(performance.now() - before < 1000);
   }
 });
 
 test('cancelled while KMS hangs: the caller is let go at once, the connection closed', async (t) => {
-  const { kms, ring } = await opened(t);
-  await ring.sign('subject', message, testContext());
+  const { kms, key } = await unopened(t);
+  const open = await openKeyAt(t, kms.endpoint, { arn: key.arn });
   const closed = Promise.withResolvers<void>();
   kms.fail('Sign', (_, response) => {
     response.on('close', closed.resolve);
     return 'handled';
   });
   const owned = openContext('cancelled', 10_000);
-  const error = rejection(ring.sign('subject', message, owned.context));
-  await kms.seen('Sign', 2);
+  const error = rejection(open.sign(message, owned.context));
+  await kms.seen('Sign', 1);
   owned.cancel();
   assert.equal((await error).code, 'cancelled');
   await closed.promise;
@@ -128,13 +133,11 @@ test('refusals, each with its reason and its fix, tried once', async (t) => {
 test('another key, another algorithm, garbage: nothing leaves', async (t) => {
   const foreign = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
   const other = sign('sha256', message.message, foreign).toString('base64');
-  const { kms, key, ring } = await opened(t);
+  const { kms, key } = await unopened(t);
   const another = key.arn.replace(/\w+$/, '000000000000');
   const SigningAlgorithm = 'ECDSA_SHA_256';
   const cases: readonly (readonly [string, unknown, string])[] = [
     ['another KeyId', { KeyId: another, Signature: other, SigningAlgorithm }, 'KEY_VERSION_MISMATCH'],
-    ["another key's signature", { KeyId: key.arn, Signature: other, SigningAlgorithm }, 'BAD_SIGNATURE'],
-    ['garbage DER', { KeyId: key.arn, Signature: 'MAYCAQECAQE=', SigningAlgorithm }, 'BAD_SIGNATURE'],
     ['an empty signature', { KeyId: key.arn, Signature: '', SigningAlgorithm }, 'KEY_ANSWER_MALFORMED'],
     ['another algorithm', { KeyId: key.arn, Signature: other, SigningAlgorithm: 'X' }, 'KEY_ANSWER_MALFORMED'],
     ['no signature', { KeyId: key.arn, SigningAlgorithm }, 'KEY_ANSWER_MALFORMED'],
@@ -143,10 +146,15 @@ test('another key, another algorithm, garbage: nothing leaves', async (t) => {
     ['no JSON', '<html>', 'KEY_ANSWER_MALFORMED'],
   ];
   for (const [what, body, reason] of cases) {
-    await ring.sign('subject', message, testContext());
+    const open = await openKeyAt(t, kms.endpoint, { arn: key.arn });
     kms.fail('Sign', { status: 200, body }, 1);
-    const error = await rejection(ring.sign('subject', message, testContext()));
-    assert.deepEqual(reached(error), ['data_loss', reason], what);
+    assert.deepEqual(reached(await rejection(open.sign(message, testContext()))), ['data_loss', reason], what);
+  }
+  const forged = [other, 'MAYCAQECAQE='].map((Signature) => ({ KeyId: key.arn, Signature, SigningAlgorithm }));
+  for (const body of forged) {
+    kms.fail('Sign', { status: 200, body }, 1);
+    const error = await rejection(ringOf(t, kms.endpoint, { arn: key.arn }).sign('subject', message, testContext()));
+    assert.deepEqual(reached(error), ['data_loss', 'BAD_SIGNATURE']);
   }
 });
 
@@ -172,7 +180,26 @@ test('keys that cannot sign are not opened, each with its reason', async (t) => 
     [{ KeyState: 'PendingReplicaDeletion' }, 'failed_precondition', 'KEY_PENDING_DELETION', /CancelKeyDeletion/],
     [{ KeyState: 'PendingImport' }, 'failed_precondition', 'KEY_PENDING_IMPORT', /ImportKeyMaterial/],
     [{ KeyState: 'Unavailable' }, 'failed_precondition', 'KEY_STORE_UNAVAILABLE', /connect it/],
-    [{ KeyState: 'Creating' }, 'unavailable', 'KEY_UNAVAILABLE', /still being made/],
+    [
+      { KeyState: 'PendingDeletion', DeletionDate: 1_796_382_213 },
+      'failed_precondition',
+      'KEY_PENDING_DELETION',
+      /on 2026-12-04T/,
+    ],
+    [
+      { KeyState: 'PendingImport', ValidTo: 1_795_000_000 },
+      'failed_precondition',
+      'KEY_EXPIRED',
+      /expired on 2026-11-18T.*ImportKeyMaterial/,
+    ],
+    [
+      { KeyState: 'PendingImport', ValidTo: 4_000_000_000 },
+      'failed_precondition',
+      'KEY_PENDING_IMPORT',
+      /ImportKeyMaterial/,
+    ],
+    [{ ValidTo: 1_795_000_000 }, 'failed_precondition', 'KEY_EXPIRED', /ImportKeyMaterial/],
+    [{ KeyState: 'Creating' }, 'failed_precondition', 'KEY_PENDING', /still being made/],
     [{ KeyState: 'constructor' }, 'failed_precondition', 'KEY_INVALID_STATE', /KeyState/],
     [{ KeyUsage: 'ENCRYPT_DECRYPT' }, 'failed_precondition', 'KEY_UNSUPPORTED', /SIGN_VERIFY/],
     [{ KeySpec: 'ECC_SECG_P256K1' }, 'failed_precondition', 'KEY_UNSUPPORTED', /secp256k1 is refused by cosign/],
@@ -184,10 +211,11 @@ test('keys that cannot sign are not opened, each with its reason', async (t) => 
     [{ Arn: 'arn:aws:kms:x' }, 'data_loss', 'KEY_ANSWER_MALFORMED', /no description/],
   ];
   for (const [metadata, code, reason, words] of cases) {
-    const { key, ring } = await opened(t);
+    const { kms, key } = await unopened(t);
     Object.assign(key.metadata, metadata);
-    const error = await rejection(ring.sign('subject', message, openContext('short', 800).context));
+    const error = await rejection(openKeyAt(t, kms.endpoint, { arn: key.arn }));
     assert.deepEqual(reached(error), [code, reason], JSON.stringify(metadata));
+    assert.equal(error.retryAfterMs, undefined);
     assert.match(error.message, words);
   }
 });
@@ -202,18 +230,39 @@ test('a public key that is truncated, loose, or of another key: nothing is opene
     ['of another KeySpec', { KeySpec: 'ECC_NIST_P384' }],
   ];
   for (const [what, more] of cases) {
-    const { kms, key, ring } = await opened(t);
+    const { kms, key } = await unopened(t);
     const body = { KeyId: key.arn, KeySpec: key.spec, PublicKey: spki.toString('base64'), ...more };
     kms.fail('GetPublicKey', { status: 200, body });
-    const error = await rejection(ring.sign('subject', message, testContext()));
+    const error = await rejection(openKeyAt(t, kms.endpoint, { arn: key.arn }));
     assert.deepEqual(reached(error), ['data_loss', 'KEY_ANSWER_MALFORMED'], what);
-    assert.equal(kms.count('Sign'), 0);
   }
 });
 
 test('a key that is not there', async (t) => {
   const kms = await started(t);
-  const ring = ringOf(t, kms.endpoint, { alias: 'alias/absent' });
-  const error = await rejection(ring.sign('subject', message, testContext()));
+  const error = await rejection(openKeyAt(t, kms.endpoint, { alias: 'alias/absent' }));
   assert.deepEqual(reached(error), ['failed_precondition', 'KEY_NOT_FOUND']);
+});
+
+test('a key that is disabled, or whose material expires, once it is open: what was known stays, and signing says why', async (t) => {
+  const { kms, key } = await unopened(t);
+  const soon = Date.now() / 1000 + 3600;
+  Object.assign(key.metadata, { Origin: 'EXTERNAL', ExpirationModel: 'KEY_MATERIAL_EXPIRES', ValidTo: soon });
+  const open = await openKeyAt(t, kms.endpoint, { arn: key.arn });
+  const { versions, evidence, signing } = open.description;
+  assert.deepEqual(
+    versions.map(({ state, validUntil }) => [state, validUntil]),
+    [['enabled', new Date(Math.round(soon * 1000)).toISOString()]],
+  );
+  assert.equal(evidence['ExpirationModel'], 'KEY_MATERIAL_EXPIRES');
+  kms.fail('Sign', awsFault('DisabledException', 'x is disabled.'), 1);
+  assert.equal((await rejection(open.sign(message, testContext()))).reason, 'KEY_DISABLED');
+  assert.equal(open.description.signing, signing);
+
+  const gone = awsFault('KMSInvalidStateException', 'x is pending import.');
+  kms.fail('Sign', gone);
+  assert.equal((await rejection(open.sign(message, testContext()))).reason, 'KEY_PENDING_IMPORT');
+  t.mock.timers.enable({ apis: ['Date'], now: (soon + 60) * 1000 });
+  const error = await rejection(open.sign(message, testContext()));
+  assert.deepEqual(reached(error), ['failed_precondition', 'KEY_EXPIRED']);
 });

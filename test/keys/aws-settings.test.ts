@@ -3,12 +3,14 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { awsSettings, awsTarget } from '../../src/keys/aws-settings.ts';
-import { keySettings, keysSettings } from '../../src/keys/settings.ts';
+import { keysSettings } from '../../src/keys/configured.ts';
+import { keySettings } from '../../src/keys/settings.ts';
 
 const uuid = '1234abcd-12ab-34cd-56ef-1234567890ab';
 const mrk = 'mrk-1234abcd12ab34cd56ef1234567890ab';
 const keyArn = `arn:aws:kms:us-east-2:111122223333:key/${uuid}`;
 const aliasArn = 'arn:aws-us-gov:kms:us-gov-west-1:111122223333:alias/a/b';
+const roleArn = 'arn:aws:iam::111122223333:role/path/release';
 const aws = { name: 'release', kind: 'aws' };
 
 const target = (settings: object) => {
@@ -71,6 +73,17 @@ test('refused, each with its field and the right form', () => {
     [{ arn: keyArn, region: 'eu-central-1' }, /^region: the key is in us-east-2/],
     [{ alias: 'alias/x', profile: 'a\nb' }, /^profile: must not hold control/],
     [{ alias: 'alias/x', accessKeyId: 'x' }, /accessKeyId/],
+    [{ alias: 'alias/x', role: {} }, /^role\.arn: /],
+    [{ alias: 'alias/x', role: { arn: keyArn } }, /^role\.arn: must be the ARN of a role such as arn:aws:iam::/],
+    [{ alias: 'alias/x', role: { arn: roleArn, externalId: 'x' } }, /^role\.externalId: must be 2 to 1224/],
+    [{ alias: 'alias/x', role: { arn: roleArn, sessionName: 'a b' } }, /^role\.sessionName: must be 2 to 64/],
+    [{ alias: 'alias/x', role: { arn: roleArn, durationSeconds: 60 } }, /^role\.durationSeconds: must be at least 900/],
+    [
+      { alias: 'alias/x', role: { arn: roleArn, durationSeconds: 1e6 } },
+      /^role\.durationSeconds: must be at most 43200/,
+    ],
+    [{ alias: 'alias/x', role: { arn: roleArn, secret: 'x' } }, /^role: .*secret/],
+    [{ arn: aliasArn, role: { arn: roleArn } }, /^role\.arn: the key is in partition aws-us-gov/],
   ];
   for (const [settings, words] of cases) {
     const parsed = keySettings.safeParse({ ...aws, ...settings });
@@ -83,11 +96,30 @@ test('refused, each with its field and the right form', () => {
   }
 });
 
-test('the examples of deploy/keys/aws.md are settings, and its policy is JSON', () => {
+test('the examples of deploy/keys/aws.md are settings, and its policies are JSON', () => {
   const page = readFileSync(new URL('../../deploy/keys/aws.md', import.meta.url), 'utf8');
-  const block = (language: string): string => new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 's').exec(page)?.[1] ?? '';
-  const keys = keysSettings.parse(parse(block('yaml')).keys);
-  assert.equal(keys.length, 6);
+  const blocks = (language: string): readonly string[] =>
+    [...page.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, 'gs'))].map(([, block]) => block ?? '');
+  const keys = keysSettings.parse(parse(blocks('yaml')[0] ?? '').keys);
+  assert.equal(keys.length, 8);
   for (const key of keys) assert.equal(key.kind, 'aws');
-  assert.equal(JSON.parse(block('json')).Statement.length, 2);
+  const policies = blocks('json').map((block) => JSON.parse(block));
+  assert.deepEqual(
+    policies.map(({ Version, Statement }) => [Version, Statement.length]),
+    [2, 2, 1, 1].map((length) => ['2012-10-17', length]),
+  );
+});
+
+test('every reason that the code of AWS keys gives is explained in deploy/keys/aws.md', () => {
+  const page = readFileSync(new URL('../../deploy/keys/aws.md', import.meta.url), 'utf8');
+  const explained = new Set(page.match(/(?<=^\|.*`)[A-Z][A-Z_]+(?=`.*\|)/gm));
+  const files = ['aws.ts', 'aws-client.ts', 'aws-errors.ts', 'aws-credentials-errors.ts', 'aws-key.ts', 'aws-role.ts'];
+  const given = files.flatMap(
+    (file) => readFileSync(new URL(`../../src/keys/${file}`, import.meta.url), 'utf8').match(/'[A-Z]+_[A-Z_]+'/g) ?? [],
+  );
+  const reasons = [...new Set(given.map((quoted) => quoted.slice(1, -1)))].filter((name) =>
+    /^(?:KEY|MESSAGE)_/.test(name),
+  );
+  assert.ok(reasons.length > 10);
+  for (const reason of reasons) assert.ok(explained.has(reason), reason);
 });

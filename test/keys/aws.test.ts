@@ -4,12 +4,14 @@ import { createHash } from 'node:crypto';
 import dns from 'node:dns';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import type { AwsClient } from '../../src/keys/aws-client.ts';
 import { openKeyring } from '../../src/keys/keyring.ts';
+import { createLeases } from '../../src/keys/leases.ts';
+import { verifySignature } from '../../src/keys/verify-signature.ts';
 import { openContext } from '../../src/model/context.ts';
-import type { CountersignError } from '../../src/model/error.ts';
 import { keyContract, rejection, testContext } from '../contract/keys/contract.ts';
-import { accessKeyId, awsKey, isolateAws, message, opened, ringOf, secretAccessKey, started } from './aws-world.ts';
-import { awsFault, region, startFakeKms } from './fake-kms.ts';
+import { awsKey, isolateAws, message, opened, openKeyAt, ringOf, started, unopened } from './aws-world.ts';
+import { type FakeKey, region, startFakeKms } from './fake-kms.ts';
 
 for (const [spec, algorithm, maxMessage] of [
   ['ECC_NIST_P256', 'ecdsa-p256-sha256', 1024 * 1024],
@@ -54,6 +56,22 @@ test('one request a signature: the key is read once, when it is opened', async (
     versions.map(({ version, state, createdAt }) => [version, state, createdAt]),
     [[key.arn, 'enabled', '2026-11-27T00:12:41.500Z']],
   );
+});
+
+test('opened again: its state is read, its public key is known', async (t) => {
+  const { kms, key } = await unopened(t);
+  const awsClients = createLeases<AwsClient>();
+  const open = (more: object = {}) =>
+    openKeyAt(t, kms.endpoint, { alias: 'alias/release', ...more }, testContext(), awsClients);
+  const first = await open({ arn: kms.createKey().arn, alias: undefined });
+  kms.fail('GetPublicKey', { status: 200, body: { KeyId: key.arn, KeySpec: key.spec, PublicKey: 'MAA=' } }, 1);
+  assert.equal((await rejection(open())).reason, 'KEY_ANSWER_MALFORMED');
+  const [second, third] = [await open(), await open()];
+  assert.deepEqual([kms.count('DescribeKey'), kms.count('GetPublicKey')], [4, 3], 'what was unusable is asked again');
+  assert.deepEqual(second.description.signing, third.description.signing);
+  assert.notEqual(first.description.signing.hint, second.description.signing.hint);
+  key.metadata['KeyState'] = 'Disabled';
+  assert.equal((await rejection(open())).reason, 'KEY_DISABLED');
 });
 
 test('an alias that is moved changes nothing until its old key is disabled', async (t) => {
@@ -102,78 +120,45 @@ test('the protection level is what AWS states, and a demand for more is refused'
   assert.equal((await rejection(ring.describe('subject', testContext()))).reason, 'PROTECTION_LEVEL');
 });
 
-const whole = (error: CountersignError): string => `${error.message} ${error.stack} ${String(error.cause)}`;
-
-test('credentials of the environment sign the requests, and appear in no error', async (t) => {
-  const { kms, ring } = await opened(t);
-  await ring.sign('subject', message, testContext());
-  assert.match(kms.calls.at(-1)?.authorization ?? '', new RegExp(`Credential=${accessKeyId}/\\d+/${region}/kms/`));
-  const explained =
-    'The request signature we calculated does not match the signature you provided.\n\nThe Canonical String for this ' +
-    `request should have been\n'POST\n/\n\nx-amz-security-token:pod-token-secret ${secretAccessKey}'`;
-  kms.fail('Sign', awsFault('InvalidSignatureException', explained));
-  const error = await rejection(ring.sign('subject', message, testContext()));
-  assert.equal(error.reason, 'KEY_ACCESS_DENIED');
-  assert.match(String(error.cause), /InvalidSignatureException, status 400, .*does not match/);
-  assert.doesNotMatch(whole(error), new RegExp(`pod-token-secret|${secretAccessKey}|${accessKeyId}`));
+test('what AWS says of the key is its evidence', async (t) => {
+  const { key, ring } = await opened(t);
+  Object.assign(key.metadata, { Origin: 'AWS_CLOUDHSM', CustomKeyStoreId: 'cks-1', CloudHsmClusterId: 'cluster-1' });
+  assert.deepEqual((await ring.describe('subject', testContext())).evidence, {
+    Origin: 'AWS_CLOUDHSM',
+    KeySpec: 'ECC_NIST_P256',
+    KeyManager: 'CUSTOMER',
+    CustomKeyStoreId: 'cks-1',
+    CloudHsmClusterId: 'cluster-1',
+    MultiRegion: 'false',
+    partition: 'aws',
+  });
 });
 
-test('credentials of a pod: read once for all keys, anew once when they expired, no storm when that does not help', async (t) => {
+test('a multi-Region key and its replica: two ARNs, one public key, each knows the other', async (t) => {
   const kms = await started(t);
-  delete process.env['AWS_ACCESS_KEY_ID'];
-  process.env['AWS_CONTAINER_CREDENTIALS_FULL_URI'] = kms.credentialsUri;
-  t.after(isolateAws);
-  const keys = [kms.createKey(), kms.createKey()];
-  const ring = openKeyring(keys.map(({ arn }, at) => ({ ...awsKey(kms.endpoint, { arn }), name: `key-${at}` })));
-  t.after(() => ring.close());
-  const sign = () => Promise.all(ring.names().map((name) => ring.sign(name, message, testContext())));
-  await sign();
-  assert.equal(kms.count('credentials'), 1);
-
-  const expired = awsFault('ExpiredTokenException', 'The security token included in the request is expired');
-  kms.fail('Sign', ({ sessionToken }) => (sessionToken === 'pod-token-1' ? expired : undefined));
-  await sign();
-  assert.equal(kms.count('credentials'), 2);
-  assert.equal(kms.calls.at(-1)?.sessionToken, 'pod-token-2');
-
-  kms.fail('Sign', expired);
-  for (let round = 0; round < 3; round++) {
-    const error = await rejection(ring.sign('key-0', message, testContext()));
-    assert.deepEqual([error.code, error.reason], ['failed_precondition', 'KEY_ACCESS_DENIED']);
-    assert.doesNotMatch(whole(error), /pod-secret|pod-token|AKIAPOD/);
+  const [primary, replica] = kms.createMultiRegion('us-east-1');
+  const open = async ({ arn }: FakeKey, more: object) => {
+    const key = await openKeyAt(t, kms.endpoint, { arn, ...more });
+    const signature = await key.sign(message, testContext());
+    return { signature, ...key.description };
+  };
+  const [first, second] = [await open(primary, {}), await open(replica, { region: 'us-east-1' })];
+  assert.deepEqual([first.signing.version, second.signing.version], [primary.arn, replica.arn]);
+  assert.deepEqual(Buffer.from(first.signing.spki), Buffer.from(second.signing.spki));
+  assert.equal(first.signing.hint, second.signing.hint);
+  assert.ok(verifySignature(first.signing, message, second.signature), 'what one made, the other verifies');
+  for (const [{ evidence }, type] of [
+    [first, 'PRIMARY'],
+    [second, 'REPLICA'],
+  ] as const) {
+    const { MultiRegion, MultiRegionKeyType, PrimaryKey, ReplicaRegions } = evidence;
+    assert.deepEqual(
+      [MultiRegion, MultiRegionKeyType, PrimaryKey, ReplicaRegions],
+      ['true', type, primary.arn, 'us-east-1'],
+    );
   }
-  assert.equal(kms.count('credentials'), 2, 'they were read anew a moment ago');
-});
-
-test('no credentials: what to do, and whether it may pass', async (t) => {
-  t.after(isolateAws);
-  const cases: readonly (readonly [Record<string, string>, string, RegExp])[] = [
-    [{}, 'KEY_ACCESS_DENIED', /no AWS credentials.*CredentialsProviderError.*give the service a role/],
-    [
-      { AWS_ROLE_ARN: 'arn:aws:iam::111122223333:role/x', AWS_WEB_IDENTITY_TOKEN_FILE: '/nonexistent/token' },
-      'KEY_ACCESS_DENIED',
-      /no AWS credentials.*ENOENT/,
-    ],
-    [
-      {
-        AWS_ROLE_ARN: 'arn:aws:iam::111122223333:role/x',
-        AWS_WEB_IDENTITY_TOKEN_FILE: import.meta.filename,
-        AWS_ENDPOINT_URL_STS: 'http://127.0.0.1:9',
-      },
-      'KEY_UNAVAILABLE',
-      /source of the AWS credentials.*ECONNREFUSED/,
-    ],
-  ];
-  for (const [environment, reason, words] of cases) {
-    isolateAws();
-    delete process.env['AWS_ACCESS_KEY_ID'];
-    Object.assign(process.env, environment);
-    const { kms, ring } = await opened(t);
-    const error = await rejection(ring.sign('subject', message, testContext()));
-    assert.equal(error.reason, reason);
-    assert.match(error.message, words);
-    assert.equal(kms.calls.length, 0);
-  }
+  const scopes = kms.calls.map(({ authorization }) => authorization.split('/')[2]);
+  assert.deepEqual([...new Set(scopes)], [region, 'us-east-1']);
 });
 
 test('no region: what to do', async (t) => {

@@ -36,6 +36,8 @@ export type FakeKms = {
   /** Resolves when so many calls of the operation came; at once when they already have. */
   seen(operation: string, count: number): Promise<void>;
   createKey(spec?: keyof typeof specs): FakeKey;
+  /** A multi-Region key: the primary, and with the same id and material its replica in another region. */
+  createMultiRegion(replicaRegion: string): readonly [primary: FakeKey, replica: FakeKey];
   /** Points an alias (`alias/NAME`) at a key. */
   setAlias(alias: string, key: FakeKey): void;
   /** Fails calls of an operation, so many times. */
@@ -45,6 +47,8 @@ export type FakeKms = {
 };
 
 export const region = 'eu-central-1';
+
+const arnOf = (id: string, inRegion = region): string => `arn:aws:kms:${inRegion}:111122223333:key/${id}`;
 
 const ec = (namedCurve: string): KeyObject => generateKeyPairSync('ec', { namedCurve }).privateKey;
 const specs = {
@@ -77,7 +81,25 @@ export const startFakeKms = async (): Promise<FakeKms> => {
   let faults: { readonly operation: string; readonly fault: Fault | Answer; times: number }[] = [];
   let issued = 0;
 
-  const find = (id: string): FakeKey | undefined => keys.get(id.split('/').at(-1) ?? '') ?? aliases.get(id);
+  const find = (id: string): FakeKey | undefined => keys.get(id) ?? keys.get(arnOf(id)) ?? aliases.get(id);
+  const add = (arn: string, spec: keyof typeof specs, privateKey: KeyObject, more: object = {}): FakeKey => {
+    const metadata = {
+      KeyId: arn.split('/')[1],
+      Arn: arn,
+      KeyState: 'Enabled',
+      KeyUsage: 'SIGN_VERIFY',
+      KeySpec: spec,
+      KeyManager: 'CUSTOMER',
+      MultiRegion: false,
+      SigningAlgorithms: specs[spec].algorithms,
+      Origin: 'AWS_KMS',
+      CreationDate: 1_795_738_361.5,
+      ...more,
+    };
+    const key = { arn, spec, privateKey, metadata };
+    keys.set(arn, key);
+    return key;
+  };
 
   const signWith = (key: FakeKey, body: Call['body']): Answer => {
     const state = key.metadata['KeyState'];
@@ -145,22 +167,21 @@ export const startFakeKms = async (): Promise<FakeKms> => {
     seen: async (operation, wanted) => {
       while (count(operation) < wanted) await once(events, 'call');
     },
-    createKey: (spec = 'ECC_NIST_P256') => {
-      const id = randomUUID();
-      const arn = `arn:aws:kms:${region}:111122223333:key/${id}`;
-      const metadata = {
-        KeyId: id,
-        Arn: arn,
-        KeyState: 'Enabled',
-        KeyUsage: 'SIGN_VERIFY',
-        KeySpec: spec,
-        SigningAlgorithms: specs[spec].algorithms,
-        Origin: 'AWS_KMS',
-        CreationDate: 1_795_738_361.5,
-      };
-      const key = { arn, spec, privateKey: specs[spec].make(), metadata };
-      keys.set(id, key);
-      return key;
+    createKey: (spec = 'ECC_NIST_P256') => add(arnOf(randomUUID()), spec, specs[spec].make()),
+    createMultiRegion: (replicaRegion) => {
+      const id = `mrk-${randomUUID().replaceAll('-', '')}`;
+      const [primary, replica] = [arnOf(id), arnOf(id, replicaRegion)];
+      const privateKey = specs.ECC_NIST_P256.make();
+      const member = (arn: string, MultiRegionKeyType: string): FakeKey =>
+        add(arn, 'ECC_NIST_P256', privateKey, {
+          MultiRegion: true,
+          MultiRegionConfiguration: {
+            MultiRegionKeyType,
+            PrimaryKey: { Arn: primary, Region: region },
+            ReplicaKeys: [{ Arn: replica, Region: replicaRegion }],
+          },
+        });
+      return [member(primary, 'PRIMARY'), member(replica, 'REPLICA')];
     },
     setAlias: (alias, key) => void aliases.set(alias, key),
     fail: (operation, fault, times = Number.POSITIVE_INFINITY) => {

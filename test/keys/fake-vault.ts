@@ -5,12 +5,16 @@ import { EventEmitter, once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { signDigest } from './sign-digest.ts';
 
 export type Call = {
   readonly method: string;
   readonly path: string;
   readonly token: string | undefined;
+  readonly namespace: string | undefined;
+  /** SHA-256 fingerprint of the client's certificate, when one of the CA was shown. */
+  readonly client: string | undefined;
   readonly body: Record<string, unknown>;
 };
 type Answer = { readonly status: number; readonly body?: unknown; readonly headers?: Readonly<Record<string, string>> };
@@ -28,6 +32,8 @@ export type FakeVault = {
   createKey(name: string, namedCurve?: 'P-256' | 'P-384' | 'P-521'): KeyObject;
   rotate(name: string): void;
   setMinimum(name: string, version: number): void;
+  /** Fields that reading the key says besides; a `keys` among them replaces the versions. */
+  describe(name: string, fields: object): void;
   /** Fails calls whose `METHOD path` matches, so many times. */
   fail(pattern: RegExp, fault: Fault | Answer, times?: number): void;
   heal(): void;
@@ -40,7 +46,7 @@ export type FakeVault = {
   close(): Promise<void>;
 };
 
-type StoredKey = { readonly type: string; readonly versions: KeyObject[]; minimum: number };
+type StoredKey = { readonly type: string; readonly versions: KeyObject[]; minimum: number; fields: object };
 
 const hashes = { 'sha2-256': 'sha256', 'sha2-384': 'sha384', 'sha2-512': 'sha512' } as const;
 const errors = (status: number, ...said: string[]): Answer => ({ status, body: { errors: said } });
@@ -52,8 +58,19 @@ const readBody = async (request: IncomingMessage): Promise<Record<string, unknow
   return chunks.length === 0 ? {} : JSON.parse(Buffer.concat(chunks).toString());
 };
 
-/** With `tls` (PEM) it speaks https. */
-export const startFakeVault = async (tls?: { readonly cert: string; readonly key: string }): Promise<FakeVault> => {
+/** The certificate that the client showed, when it is one of the CA. */
+const clientOf = ({ socket }: IncomingMessage): string | undefined => {
+  const { authorized, getPeerCertificate } = socket as Partial<TLSSocket>;
+  return authorized === true ? getPeerCertificate?.call(socket).fingerprint256 : undefined;
+};
+
+const header = (value: string | string[] | undefined): string | undefined =>
+  typeof value === 'string' ? value : undefined;
+
+type Tls = { readonly cert: string; readonly key: string; readonly ca?: string };
+
+/** With `tls` (PEM) it speaks https, and with its `ca` asks for client certificates. */
+export const startFakeVault = async (tls?: Tls): Promise<FakeVault> => {
   const keys = new Map<string, StoredKey>();
   const calls: Call[] = [];
   const events = new EventEmitter();
@@ -84,28 +101,37 @@ export const startFakeVault = async (tls?: { readonly cert: string; readonly key
       },
     ]);
     const data = { type: key.type, latest_version: key.versions.length, min_encryption_version: key.minimum };
-    return { status: 200, body: { data: { ...data, keys: Object.fromEntries(versions) } } };
+    return { status: 200, body: { data: { ...data, keys: Object.fromEntries(versions), ...key.fields } } };
   };
+
+  const tooLow = 'requested version for signing is less than the minimum encryption key version';
 
   const signWith = (name: string, hash: string, body: Record<string, unknown>): Answer => {
     const key = keys.get(name);
     if (key === undefined) return errors(400, 'signing key not found');
     const version = Number(body['key_version']);
     const privateKey = key.versions[version - 1];
-    if (version < key.minimum || privateKey === undefined) {
-      return errors(
-        500,
-        '1 error occurred:\n\t* requested version for signing is less than the minimum encryption key version\n\n',
-      );
-    }
+    const batch = body['batch_input'];
     if (body['prehashed'] !== true || !Object.hasOwn(hashes, hash)) return errors(400, 'the fake signs prehashed only');
-    const digest = Buffer.from(String(body['input']), 'base64');
-    const signature = signDigest(privateKey, digest).toString('base64');
-    return { status: 200, body: { data: { signature: `vault:v${version}:${signature}`, key_version: version } } };
+    if (version < key.minimum || privateKey === undefined) {
+      if (Array.isArray(batch))
+        return { status: 200, body: { data: { batch_results: batch.map(() => ({ error: tooLow })) } } };
+      return errors(500, `1 error occurred:\n\t* ${tooLow}\n\n`);
+    }
+    const made = (input: unknown): object => {
+      const signature = signDigest(privateKey, Buffer.from(String(input), 'base64')).toString('base64');
+      return { signature: `vault:v${version}:${signature}`, key_version: version };
+    };
+    if (!Array.isArray(batch)) return { status: 200, body: { data: made(body['input']) } };
+    return { status: 200, body: { data: { batch_results: batch.map(({ input }) => made(input)) } } };
   };
 
   const serve = (call: Call): Answer => {
-    if (call.path.startsWith('auth/') && call.path.endsWith('/login')) return auth(issueToken());
+    if (call.path === 'sys/seal-status') return { status: 200, body: { type: 'awskms', sealed: false } };
+    if (call.path.startsWith('auth/') && call.path.endsWith('/login')) {
+      const unknown = tls?.ca !== undefined && call.client === undefined;
+      return unknown ? errors(400, 'invalid certificate or no client certificate supplied') : auth(issueToken());
+    }
     if (call.token === undefined || !tokens.has(call.token)) return denied;
     if (call.path === 'auth/token/lookup-self') return { status: 200, body: { data: { ttl: 0, renewable: false } } };
     if (call.path === 'auth/token/renew-self') return auth(call.token);
@@ -124,11 +150,12 @@ export const startFakeVault = async (tls?: { readonly cert: string; readonly key
   };
 
   const handle: RequestListener = async (request, response) => {
-    const token = request.headers['x-vault-token'];
     const call: Call = {
       method: request.method ?? '',
       path: (request.url ?? '').replace(/^\/v1\//, ''),
-      token: typeof token === 'string' ? token : undefined,
+      token: header(request.headers['x-vault-token']),
+      namespace: header(request.headers['x-vault-namespace']),
+      client: clientOf(request),
       body: await readBody(request),
     };
     calls.push(call);
@@ -138,7 +165,8 @@ export const startFakeVault = async (tls?: { readonly cert: string; readonly key
     response.writeHead(answer.status, { 'content-type': 'application/json', ...answer.headers });
     response.end(typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body ?? {}));
   };
-  const server = tls === undefined ? createServer(handle) : createTlsServer(tls, handle);
+  const asking = tls?.ca === undefined ? {} : { requestCert: true, rejectUnauthorized: false };
+  const server = tls === undefined ? createServer(handle) : createTlsServer({ ...tls, ...asking }, handle);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
 
@@ -156,7 +184,7 @@ export const startFakeVault = async (tls?: { readonly cert: string; readonly key
     createKey: (name, namedCurve = 'P-256') => {
       const type = namedCurve.replace('P-', 'ecdsa-p');
       const key = make(type);
-      keys.set(name, { type, versions: [key], minimum: 0 });
+      keys.set(name, { type, versions: [key], minimum: 0, fields: {} });
       return key;
     },
     rotate: (name) => {
@@ -166,6 +194,10 @@ export const startFakeVault = async (tls?: { readonly cert: string; readonly key
     setMinimum: (name, version) => {
       const key = keys.get(name);
       if (key !== undefined) key.minimum = version;
+    },
+    describe: (name, fields) => {
+      const key = keys.get(name);
+      if (key !== undefined) key.fields = fields;
     },
     fail: (pattern, fault, times = Number.POSITIVE_INFINITY) => {
       faults.push({ pattern, fault, times });

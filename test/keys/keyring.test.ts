@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { createKeyring, type KeyOpener, openKeyring } from '../../src/keys/keyring.ts';
+import { createKeyring, type KeyEntry, openKeyring } from '../../src/keys/keyring.ts';
 import { openLocalKey } from '../../src/keys/local.ts';
 import { localSettings } from '../../src/keys/local-settings.ts';
 import type { Key } from '../../src/keys/port.ts';
@@ -12,7 +12,7 @@ import { rejection, testContext } from '../contract/keys/contract.ts';
 const message = { kind: 'message', message: Buffer.from('m') } as const;
 const realKey = (): Promise<Key> =>
   openLocalKey(localSettings.parse({ name: 'k', kind: 'local', generate: 'ecdsa-p256-sha256' }));
-const opener = (open: KeyOpener['open'], more: Partial<KeyOpener> = {}): KeyOpener => ({
+const opener = (open: KeyEntry['open'], more: Partial<KeyEntry> = {}): KeyEntry => ({
   name: 'k',
   requireProtection: undefined,
   open,

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { z } from 'zod';
-import { keySettings, keysSettings } from '../../src/keys/settings.ts';
+import { keysSettings } from '../../src/keys/configured.ts';
+import { keySettings } from '../../src/keys/settings.ts';
 import { transitKeyName, vaultSettings } from '../../src/keys/vault-settings.ts';
 
 const local = { name: 'dev', kind: 'local', generate: 'ecdsa-p256-sha256' };
@@ -43,7 +44,7 @@ test('accepted as they are written', () => {
 
 test('refused, each with its field and the fix', () => {
   const cases: readonly (readonly [object, RegExp])[] = [
-    [{ ...local, kind: 'gcp' }, /^kind: must be one of: local, vault, aws$/],
+    [{ ...local, kind: 'cloud' }, /^kind: must be one of: local, vault, aws, gcp, azure, pkcs11$/],
     [{ ...local, name: 'Dev' }, /^name: must be 1 to 63 lower-case/],
     [{ ...local, name: '-dev' }, /^name: /],
     [{ ...local, name: 'a'.repeat(64) }, /^name: /],
@@ -70,7 +71,7 @@ test('refused, each with its field and the fix', () => {
     [{ ...vault, login: { method: 'token' } }, /^login\.tokenFile: exactly one/],
     [{ ...vault, login: { method: 'token', token: 'x', tokenFile: '/x' } }, /^login\.tokenFile: exactly one/],
     [{ ...vault, login: { method: 'approle', secretId: 'x' } }, /^login\.roleId: exactly one/],
-    [{ ...vault, login: { method: 'cert' } }, /^login\.method: /],
+    [{ ...vault, login: { method: 'oidc' } }, /^login\.method: /],
     [{ ...vault, login: { method: 'jwt', role: 'x' } }, /^login\.tokenFile: /],
     [{ ...vault, caFile: 'a\nb' }, /^caFile: must not hold control/],
   ];

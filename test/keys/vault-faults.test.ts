@@ -4,7 +4,18 @@ import { test } from 'node:test';
 import { openKeyring } from '../../src/keys/keyring.ts';
 import { openContext } from '../../src/model/context.ts';
 import { rejection, testContext } from '../contract/keys/contract.ts';
-import { failing, message, opened, reading, reset, settings, signing, started } from './vault-world.ts';
+import {
+  failing,
+  login,
+  message,
+  opened,
+  openedKey,
+  reading,
+  reset,
+  settings,
+  signing,
+  started,
+} from './vault-world.ts';
 
 test('sealed: at once and without another try, as unavailable with a delay', async (t) => {
   const { error, calls } = await failing(t, { status: 503, body: { errors: ['Vault is sealed'] } });
@@ -14,19 +25,72 @@ test('sealed: at once and without another try, as unavailable with a delay', asy
 });
 
 for (const status of [412, 500, 502, 503]) {
-  test(`${status}: three tries, then unavailable with a delay`, async (t) => {
+  test(`${status}: one attempt, unavailable with a delay`, async (t) => {
     const { error, calls } = await failing(t, { status, body: { errors: ['1 error occurred'] } });
-    assert.deepEqual([error.code, error.reason, calls], ['unavailable', 'KEY_UNAVAILABLE', 3]);
+    assert.deepEqual([error.code, error.reason, calls], ['unavailable', 'KEY_UNAVAILABLE', 1]);
     assert.ok((error.retryAfterMs ?? 0) > 0);
   });
 }
 
-test('a failure that passes is not seen by the caller', async (t) => {
-  const { vault, ring } = await opened(t);
-  await ring.sign('subject', message, testContext());
-  vault.fail(signing, { status: 500, body: { errors: [] } }, 1);
+test('reading at the opening is tried again, signing is not', async (t) => {
+  const vault = await started(t);
+  vault.fail(login, reset, 1);
+  vault.fail(reading, { status: 500, body: { errors: [] } }, 1);
+  vault.fail(reading, reset, 1);
+  const key = await openedKey(t, vault);
+  assert.deepEqual([vault.count(login), vault.count(reading)], [2, 3]);
   vault.fail(signing, reset, 1);
-  assert.ok(await ring.sign('subject', message, testContext()));
+  assert.equal((await rejection(key.sign(message, testContext()))).reason, 'KEY_UNAVAILABLE');
+  assert.ok(await key.sign(message, testContext()));
+  assert.equal(vault.count(signing), 2);
+});
+
+test('what a node says of itself is told apart', async (t) => {
+  const cases = [
+    [412, [], 'KEY_UNAVAILABLE', /not caught up/],
+    [429, [], 'KEY_THROTTLED', /rate/],
+    [472, [], 'KEY_UNAVAILABLE', /disaster recovery secondary/],
+    [473, [], 'KEY_UNAVAILABLE', /standby/],
+    [500, ['local node not active but active cluster node not found'], 'KEY_UNAVAILABLE', /standby/],
+    [503, ['Vault is sealed'], 'KEY_SEALED', /unseal it/],
+    [503, ['maintenance'], 'KEY_UNAVAILABLE', /status 503/],
+    [403, ['permission denied'], 'KEY_ACCESS_DENIED', /policy needs/],
+    [
+      403,
+      ['2 errors occurred:\n\t* permission denied\n\t* invalid token'],
+      'KEY_ACCESS_DENIED',
+      /does not know the service's token/,
+    ],
+    [400, ['signing key not found'], 'KEY_NOT_FOUND', /no such key/],
+    [404, [], 'KEY_NOT_FOUND', /no such key/],
+    [404, ['no handler for route "x/sign/y". route entry not found.'], 'KEY_NOT_FOUND', /no transit engine/],
+    [
+      500,
+      ['requested version for signing is less than the minimum encryption key version'],
+      'KEY_DISABLED',
+      /min_encryption_version/,
+    ],
+    [500, ['requested version for signing is higher than the latest key version'], 'KEY_NOT_FOUND', /no such version/],
+    [500, ['no such key version'], 'KEY_DISABLED', /min_encryption_version/],
+    [500, ['requested version for signing does not contain a private part'], 'KEY_UNSUPPORTED', /public key alone/],
+    [400, ['refusing to use soft-deleted key'], 'KEY_DISABLED', /restore it/],
+    [400, ['key type aes256-gcm96 does not support signing'], 'KEY_UNSUPPORTED', /cannot sign/],
+    [418, [], 'KEY_REQUEST_REFUSED', /status 418/],
+  ] as const;
+  const vault = await started(t);
+  const key = await openedKey(t, vault);
+  for (const [status, said, reason, words] of cases) {
+    const fault = { status, body: { errors: said } };
+    // A 403 leads to another login and another attempt.
+    vault.fail(signing, fault, status === 403 ? 2 : 1);
+    const error = await rejection(key.sign(message, testContext()));
+    vault.heal();
+    assert.equal(error.reason, reason, `${status} ${said}`);
+    assert.match(error.message, words);
+    const mayPass = ['KEY_UNAVAILABLE', 'KEY_SEALED', 'KEY_THROTTLED'].includes(reason);
+    assert.equal(error.retryAfterMs !== undefined, mayPass, `${status} ${said}`);
+    assert.equal(error.code === 'failed_precondition', !mayPass);
+  }
 });
 
 test('throttled: Retry-After reaches the caller when the deadline is nearer', async (t) => {
@@ -37,7 +101,7 @@ test('throttled: Retry-After reaches the caller when the deadline is nearer', as
 
 test('reset: unavailable', async (t) => {
   const { error, calls } = await failing(t, reset);
-  assert.deepEqual([error.code, error.reason, calls], ['unavailable', 'KEY_UNAVAILABLE', 3]);
+  assert.deepEqual([error.code, error.reason, calls], ['unavailable', 'KEY_UNAVAILABLE', 1]);
 });
 
 test('hanging: the deadline of the request ends it', async (t) => {
@@ -121,6 +185,8 @@ test('a description that is not one: nothing is opened', async (t) => {
     ],
     ['a derived key', key('', { type: 'ed25519', derived: true }), 'KEY_UNSUPPORTED'],
     ['a deleted key', key(pem, { soft_deleted: true }), 'KEY_DISABLED'],
+    ['a managed key', { data: { type: 'managed_key', latest_version: 1 } }, 'KEY_UNSUPPORTED'],
+    ['no versions', { data: { type: 'ecdsa-p256', latest_version: 1, keys: {} } }, 'KEY_ANSWER_MALFORMED'],
   ];
   const vault = await started(t);
   for (const [what, body, reason] of cases) {

@@ -63,6 +63,7 @@ test('the request says everything that Vault would guess', async (t) => {
   await ring.sign('subject', message, testContext());
   const call = vault.calls.findLast(({ path }) => path.startsWith('transit/sign/'));
   assert.equal(call?.path, 'transit/sign/release/sha2-256');
+  assert.equal(call?.namespace, 'team/a');
   assert.deepEqual(
     { ...call.body, input: '' },
     { input: '', key_version: 1, prehashed: true, marshaling_algorithm: 'asn1' },
@@ -85,22 +86,6 @@ test('versions: the newest signs, all are listed, a rotation changes nothing unt
   assert.equal((await ring.sign('subject', message, testContext())).version.version, '2');
 });
 
-test('a version that a rotation added is known for verification without opening the key anew', async (t) => {
-  const vault = await started(t);
-  const ring = openKeyring([settings(vault)], { versionsMaxAgeMs: 0 });
-  t.after(() => ring.close());
-  const known = async () => (await ring.describe('subject', testContext())).versions.map(({ version }) => version);
-  assert.deepEqual(await known(), ['1']);
-  vault.rotate('release');
-  const deadline = performance.now() + 5_000;
-  while ((await known()).length < 2) {
-    assert.ok(performance.now() < deadline, 'the new version never became known');
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  assert.deepEqual(await known(), ['2', '1']);
-  assert.equal((await ring.sign('subject', message, testContext())).version.version, '1', 'the pinned one signs');
-});
-
 test('a pinned version signs; a disabled or absent one is refused at open', async (t) => {
   const vault = await started(t);
   for (let round = 0; round < 2; round += 1) vault.rotate('release');
@@ -110,9 +95,9 @@ test('a pinned version signs; a disabled or absent one is refused at open', asyn
   const { version } = await ring.sign('v2', message, testContext());
   assert.equal(version.version, '2');
   const disabled = await rejection(ring.sign('v1', message, testContext()));
-  assert.deepEqual([disabled.code, disabled.reason], ['failed_precondition', 'KEY_VERSION_DISABLED']);
+  assert.deepEqual([disabled.code, disabled.reason], ['failed_precondition', 'KEY_DISABLED']);
   const absent = await rejection(ring.sign('v9', message, testContext()));
-  assert.deepEqual([absent.code, absent.reason], ['failed_precondition', 'KEY_VERSION_NOT_FOUND']);
+  assert.deepEqual([absent.code, absent.reason], ['failed_precondition', 'KEY_NOT_FOUND']);
   const { versions } = await ring.describe('v2', testContext());
   assert.deepEqual(
     versions.map(({ state }) => state),
@@ -126,7 +111,7 @@ test('a version that is disabled while open: one typed failure, then the newest 
   vault.rotate('release');
   vault.setMinimum('release', 2);
   const error = await rejection(ring.sign('subject', message, testContext()));
-  assert.deepEqual([error.code, error.reason], ['failed_precondition', 'KEY_VERSION_DISABLED']);
+  assert.deepEqual([error.code, error.reason], ['failed_precondition', 'KEY_DISABLED']);
   assert.equal((await ring.sign('subject', message, testContext())).version.version, '2');
 });
 

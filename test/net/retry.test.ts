@@ -73,6 +73,27 @@ test('what does not say that it may pass is thrown at once', async () => {
   dispose();
 });
 
+test('a budget that is spent ends it with the error at once; it is asked for each further attempt alone', async () => {
+  const { context, dispose } = openContext('test', 5_000);
+  const run = async (allowed: number, tries: number, error = busy(1)) => {
+    let asked = 0;
+    let attempts = 0;
+    const budget = { withdraw: () => ++asked <= allowed };
+    const operation = async () => {
+      attempts++;
+      throw error;
+    };
+    await assert.rejects(withRetry(operation, { tries, context, baseMs: 1, budget }), error);
+    return { asked, attempts };
+  };
+  assert.deepEqual(await run(0, 5), { asked: 1, attempts: 1 });
+  assert.deepEqual(await run(2, 5), { asked: 3, attempts: 3 });
+  assert.deepEqual(await run(9, 3), { asked: 2, attempts: 3 });
+  assert.deepEqual(await run(9, 3, busy()), { asked: 0, attempts: 1 }, 'not worth a retry');
+  assert.deepEqual(await run(9, 3, busy(86_400_000)), { asked: 0, attempts: 1 }, 'no time for a retry');
+  dispose();
+});
+
 test('never waits past the deadline: the error comes at once', async () => {
   const { context, dispose } = openContext('test', 1_000);
   const started = performance.now();

@@ -1,6 +1,7 @@
 // Keys in AWS KMS as MiniStack has it: the same contract as for every other key, cosign beside us with the same key, and
 // the states that a key can be in.
 import assert from 'node:assert/strict';
+import { createPublicKey, generateKeyPairSync, publicEncrypt } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, type TestContext, test } from 'node:test';
@@ -55,7 +56,7 @@ describe('keys in AWS KMS', { skip: skipWithout('ministack') }, () => {
       open: async () => {
         const alias = `alias/contract-${algorithm}`;
         await aws.createKey(alias, specOf(algorithm));
-        const padding = row.type === 'rsa' ? { rsaPadding: row.padding } : {};
+        const padding = row.type === 'rsa' ? { rsaPadding: row.padding, rsaHash: row.hash } : {};
         return openKeyring([settings({ ref: `awskms:///${alias}`, ...padding })]);
       },
     });
@@ -125,6 +126,85 @@ describe('keys in AWS KMS', { skip: skipWithout('ministack') }, () => {
     assert.equal(sts.bodies.length, 1);
     const asked = new URLSearchParams(sts.bodies[0]);
     assert.deepEqual([asked.get('Action'), asked.get('ExternalId')], ['AssumeRole', 'the-external-id']);
+  });
+
+  test('a role with its external id, from the configuration', async (t) => {
+    const sts = await startForwarder(aws.endpoint);
+    t.after(() => sts.stop());
+    process.env['AWS_ENDPOINT_URL_STS'] = `http://${sts.host}`;
+    t.after(() => delete process.env['AWS_ENDPOINT_URL_STS']);
+    const key = await aws.createKey('alias/configured-role', 'ECC_NIST_P256');
+    const role = {
+      arn: 'arn:aws:iam::000000000000:role/signer',
+      externalId: 'the-external-id',
+      sessionName: 'release',
+      durationSeconds: 900,
+    };
+    const ring = ringOf(t, { arn: key.arn, role });
+    await ring.sign('subject', message, testContext());
+    await ring.sign('subject', message, testContext());
+    assert.equal(sts.bodies.length, 1);
+    const asked = new URLSearchParams(sts.bodies[0]);
+    assert.deepEqual(
+      ['Action', 'RoleArn', 'ExternalId', 'RoleSessionName', 'DurationSeconds'].map((field) => asked.get(field)),
+      ['AssumeRole', role.arn, 'the-external-id', 'release', '900'],
+    );
+  });
+
+  test('imported material that expires: its end is the end of the version', async (t) => {
+    const made = await aws.kms<{ KeyMetadata: { KeyId: string } }>('CreateKey', {
+      KeySpec: 'ECC_NIST_P256',
+      KeyUsage: 'SIGN_VERIFY',
+      Origin: 'EXTERNAL',
+    });
+    const KeyId = made.KeyMetadata.KeyId;
+    const { PublicKey, ImportToken } = await aws.kms<{ PublicKey: string; ImportToken: string }>(
+      'GetParametersForImport',
+      { KeyId, WrappingAlgorithm: 'RSAES_OAEP_SHA_256', WrappingKeySpec: 'RSA_4096' },
+    );
+    const wrapping = createPublicKey({ key: Buffer.from(PublicKey, 'base64'), format: 'der', type: 'spki' });
+    const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const material = pair.privateKey.export({ type: 'pkcs8', format: 'der' });
+    const ValidTo = Math.floor(Date.now() / 1000) + 3600;
+    await aws.kms('ImportKeyMaterial', {
+      KeyId,
+      ImportToken,
+      EncryptedKeyMaterial: publicEncrypt({ key: wrapping, oaepHash: 'sha256' }, material).toString('base64'),
+      ExpirationModel: 'KEY_MATERIAL_EXPIRES',
+      ValidTo,
+    });
+    const ring = ringOf(t, { keyId: KeyId });
+    const { versions, signing, origin, protectionLevel, evidence } = await ring.describe('subject', testContext());
+    assert.deepEqual(
+      [origin, protectionLevel, evidence['ExpirationModel']],
+      ['imported', 'hsm', 'KEY_MATERIAL_EXPIRES'],
+    );
+    assert.equal(versions[0]?.validUntil, new Date(ValidTo * 1000).toISOString());
+    assert.deepEqual(Buffer.from(signing.spki), pair.publicKey.export({ type: 'spki', format: 'der' }));
+    assert.ok(await ring.sign('subject', message, testContext()));
+    await aws.kms('DeleteImportedKeyMaterial', { KeyId });
+    assert.equal(await reasonOf(ring.sign('subject', message, testContext())), 'KEY_PENDING_IMPORT');
+  });
+
+  test('a multi-Region key and its replica: two ARNs, one public key', async (t) => {
+    const { id, arn } = await aws.createKey('alias/multi', 'ECC_NIST_P256', { MultiRegion: true });
+    await aws.kms('ReplicateKey', { KeyId: id, ReplicaRegion: 'us-east-1' });
+    const replicaArn = arn.replace(region, 'us-east-1');
+    const primary = await ringOf(t, { arn }).describe('subject', testContext());
+    const ring = ringOf(t, { arn: replicaArn, region: undefined });
+    const replica = await ring.describe('subject', testContext());
+    assert.deepEqual([primary.signing.version, replica.signing.version], [arn, replicaArn]);
+    assert.equal(primary.signing.hint, replica.signing.hint);
+    assert.deepEqual(
+      [primary, replica].map(({ evidence }) => evidence['MultiRegionKeyType']),
+      ['PRIMARY', 'REPLICA'],
+    );
+    assert.deepEqual(
+      [primary, replica].map(({ evidence }) => evidence['PrimaryKey']),
+      [arn, arn],
+    );
+    const { signature } = await ring.sign('subject', message, testContext());
+    assert.ok(verifySignature(primary.signing, message, signature));
   });
 
   describe('beside cosign', { skip: skipWithout('cosign-3.1.3', 'ministack') }, () => {

@@ -1,32 +1,17 @@
 // AWS KMS and STS as MiniStack has them, on loopback. Where it differs from AWS: RAW messages above 4096 bytes and DryRun
 // are accepted, and identity policies are not looked at.
-import { createPublicKey } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { type AwsPeer, awsPeer } from './aws-peer.ts';
 import { temporaryFolder } from './peer.ts';
 import { answers, startPeer } from './process.ts';
 
-export interface KmsKey {
-  readonly id: string;
-  readonly arn: string;
-  /** The public key. */
-  readonly pem: string;
-}
+export type { KmsKey } from './aws-peer.ts';
+export { region } from './aws-peer.ts';
 
-export interface Ministack {
-  readonly endpoint: string;
-  /** Credentials and region, as cosign's awskms:// keys and the SDKs want them. */
-  readonly env: Readonly<Record<string, string>>;
-  /** One operation of KMS; throws unless it succeeds. The answer is taken to be a Body. */
-  kms<Body = unknown>(operation: string, body: object): Promise<Body>;
-  /** Makes a key that signs, with an alias (`alias/NAME`). */
-  createKey(alias: string, spec: string): Promise<KmsKey>;
-  stop(): Promise<void>;
-}
-
-export const region = 'eu-central-1';
+export type Ministack = AwsPeer;
 
 export async function startMinistack(): Promise<Ministack> {
   const running = await startPeer('ministack', {
@@ -42,49 +27,7 @@ export async function startMinistack(): Promise<Ministack> {
     ready: (port) => answers(`http://127.0.0.1:${port}/_ministack/ready`, 200),
     timeoutMs: 60_000,
   });
-  const endpoint = `http://127.0.0.1:${running.port}`;
-
-  const kms = async <Body>(operation: string, body: object): Promise<Body> => {
-    const response = await fetch(endpoint, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/x-amz-json-1.1',
-        'x-amz-target': `TrentService.${operation}`,
-        // Signatures are not checked; the region is read from here.
-        authorization: `AWS4-HMAC-SHA256 Credential=test/20260101/${region}/kms/aws4_request, SignedHeaders=host, Signature=0`,
-      },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(10_000),
-    });
-    const answer = await response.text();
-    if (response.status !== 200) throw new Error(`KMS: ${operation}: ${response.status} ${answer}`);
-    return JSON.parse(answer === '' ? 'null' : answer);
-  };
-
-  return {
-    endpoint,
-    env: {
-      AWS_ACCESS_KEY_ID: 'test',
-      AWS_SECRET_ACCESS_KEY: 'the-secret-of-a-test',
-      AWS_REGION: region,
-      AWS_EC2_METADATA_DISABLED: 'true',
-      AWS_CONFIG_FILE: '/nonexistent/config',
-      AWS_SHARED_CREDENTIALS_FILE: '/nonexistent/credentials',
-    },
-    kms,
-    createKey: async (alias, spec) => {
-      const { KeyMetadata } = await kms<{ KeyMetadata: { KeyId: string; Arn: string } }>('CreateKey', {
-        KeySpec: spec,
-        KeyUsage: 'SIGN_VERIFY',
-      });
-      await kms('CreateAlias', { AliasName: alias, TargetKeyId: KeyMetadata.KeyId });
-      const { PublicKey } = await kms<{ PublicKey: string }>('GetPublicKey', { KeyId: KeyMetadata.KeyId });
-      const key = createPublicKey({ key: Buffer.from(PublicKey, 'base64'), format: 'der', type: 'spki' });
-      const pem = key.export({ type: 'spki', format: 'pem' }).toString();
-      return { id: KeyMetadata.KeyId, arn: KeyMetadata.Arn, pem };
-    },
-    stop: running.stop,
-  };
+  return awsPeer(`http://127.0.0.1:${running.port}`, running.stop);
 }
 
 export interface Forwarder {

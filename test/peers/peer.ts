@@ -1,7 +1,7 @@
 // The programs of others that judge ours: which there are, where they lie, and how one is run.
 // test/peers/install brings them; its table and this one name the same versions (peers.test.ts compares them).
 import { execFile } from 'node:child_process';
-import { accessSync, constants, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,17 +27,23 @@ export const peers = [
   { name: 'sigstore-verify', version: '1.3.0', judges: 'bundles, by sigstore-go where cosign cannot' },
   { name: 'vault', version: '1.21.0', judges: 'keys in a real Vault' },
   { name: 'ministack', version: '1.5.33', judges: 'keys in AWS KMS, as an emulator has them' },
+  { name: 'localstack', version: '4.9.2', judges: 'the states of keys in AWS KMS, as another emulator has them' },
   { name: 'dockerd', version: 'distro', judges: 'the container image, and peers in containers' },
   { name: 'iptables', version: 'distro', judges: 'what dockerd judges' },
   { name: 'ip', version: 'distro', judges: 'what dockerd judges, in a network of its own' },
   { name: 'openssl', version: 'distro', judges: 'keys and signatures, by openssl' },
   { name: 'jq', version: 'distro', judges: 'the shell examples of the documentation' },
+  { name: 'softhsm2-util', version: 'distro', judges: 'keys in PKCS#11 tokens, by SoftHSM' },
+  { name: 'pkcs11js', version: '2.1.7', judges: 'keys in PKCS#11 tokens, through its native part' },
 ] as const satisfies readonly Peer[];
 
 export type PeerName = (typeof peers)[number]['name'];
 
 /** The program that installs them. */
 export const installer: string = join(dirname(fileURLToPath(import.meta.url)), 'install');
+
+/** The native part of an optional dependency, where npm builds it. */
+const addon = fileURLToPath(new URL('../../node_modules/pkcs11js/build/Release/pkcs11.node', import.meta.url));
 
 /** The program's path, or undefined when it, in the pinned version, is absent. */
 export function peerPath(name: PeerName): string | undefined {
@@ -46,6 +52,7 @@ export function peerPath(name: PeerName): string | undefined {
     return searchPath()
       .map((folder) => join(folder, name))
       .find(executable);
+  if (name === 'pkcs11js') return existsSync(addon) ? addon : undefined;
   const link = join(cache(), 'bin', name);
   if (!executable(link)) return undefined;
   return basename(dirname(realpathSync(link))).endsWith(`-${peer.version}`) ? link : undefined;

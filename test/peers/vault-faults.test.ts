@@ -106,6 +106,10 @@ describe('the real Vault fails under the service', { skip: skipWithout('vault') 
     await assertFails(world, edges, refusal('unavailable', 'KEY_SEALED', { min: 1, max: 10_000 }), 'sealed');
     await own.stop();
     const gone = refusal('unavailable', 'KEY_UNAVAILABLE', { min: 1, max: 1_000 });
-    await assertFails(world, edges, gone, 'stopped');
+    for (const round of ['third', 'fourth', 'fifth in a row']) {
+      assertRefused(await edges.rest('/v1/sign', request), gone, `stopped, ${round}`);
+    }
+    const open = refusal('unavailable', 'KEY_BREAKER_OPEN', { min: 1, max: 60_000 });
+    assertRefused(await edges.grpc('/v1/sign', request), open, 'left alone');
   });
 });

@@ -62,7 +62,7 @@ describe('keys in Vault', { skip: skipWithout('vault') }, () => {
         const key = `contract-${algorithm}`;
         await vault.createKey(key, row.vault.type as VaultKeyType);
         const login = { method: 'token', token: vault.token };
-        const padding = row.type === 'rsa' ? { rsaPadding: row.padding } : {};
+        const padding = row.type === 'rsa' ? { rsaPadding: row.padding, rsaHash: row.hash } : {};
         const base = { name: 'subject', kind: 'vault', address: vault.addr, ref: `hashivault://${key}`, login };
         return openKeyring([keySettings.parse({ ...base, ...padding })]);
       },
@@ -99,7 +99,7 @@ describe('keys in Vault', { skip: skipWithout('vault') }, () => {
     assert.equal(before.version.version, '1');
     await must('POST', 'transit/keys/rotated/config', { min_encryption_version: 2 });
     const error = await rejection(ring.sign('subject', message, testContext()));
-    assert.deepEqual([error.code, error.reason], ['failed_precondition', 'KEY_VERSION_DISABLED']);
+    assert.deepEqual([error.code, error.reason], ['failed_precondition', 'KEY_DISABLED']);
     assert.equal((await ring.sign('subject', message, testContext())).version.version, '2');
     const { versions } = await ring.describe('subject', testContext());
     assert.deepEqual(
@@ -112,7 +112,7 @@ describe('keys in Vault', { skip: skipWithout('vault') }, () => {
     const first = versions.at(-1) ?? assert.fail();
     assert.ok(verifySignature(first, message, before.signature), 'the old version still verifies');
     const pinned = ringOf(t, { key: 'rotated', version: 1 });
-    assert.equal((await rejection(pinned.sign('subject', message, testContext()))).reason, 'KEY_VERSION_DISABLED');
+    assert.equal((await rejection(pinned.sign('subject', message, testContext()))).reason, 'KEY_DISABLED');
   });
 
   test('an Ed25519 message beyond what the listener of Vault takes says so, untried a second time', async (t) => {

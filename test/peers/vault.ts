@@ -1,6 +1,9 @@
 // A real Vault in dev mode: in memory, unsealed, with the transit engine mounted.
 import { createPublicKey, randomUUID } from 'node:crypto';
-import { answers, startPeer } from './process.ts';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { temporaryFolder } from './peer.ts';
+import { answers, freePort, startPeer } from './process.ts';
 
 export type VaultKeyType =
   | 'ecdsa-p256'
@@ -39,7 +42,41 @@ interface TransitKey {
   readonly keys: Readonly<Record<number, { readonly public_key: string }>>;
 }
 
-export async function startVault(): Promise<Vault> {
+/** The two listeners of `startVault` with TLS: the strict one lets nobody in without a certificate of the CA. */
+export interface TlsAddresses {
+  readonly open: string;
+  readonly strict: string;
+}
+
+/** PEM: a server certificate for 127.0.0.1, and the CA of the clients. */
+export interface VaultTls {
+  readonly server: { readonly cert: string; readonly key: string };
+  readonly ca: string;
+}
+
+/** As `startVault`, with TLS listeners beside the plain one. */
+export async function startVaultWithTls(tls: VaultTls): Promise<Vault & { readonly tls: TlsAddresses }> {
+  const folder = temporaryFolder('vault-tls');
+  const file = (name: string, content: string): string => {
+    const path = join(folder, name);
+    writeFileSync(path, content);
+    return path;
+  };
+  const files = `tls_cert_file = "${file('server.crt', tls.server.cert)}"
+    tls_key_file = "${file('server.key', tls.server.key)}"`;
+  const strictly = `tls_require_and_verify_client_cert = true
+    tls_client_ca_file = "${file('ca.crt', tls.ca)}"`;
+  const [open, strict] = [await freePort(), await freePort()];
+  const listener = (port: number, more: string): string => `listener "tcp" {
+    address = "127.0.0.1:${port}"
+    ${more}
+  }\n`;
+  const config = file('listeners.hcl', `${listener(open, files)}${listener(strict, `${files}\n${strictly}`)}`);
+  const vault = await startVault(['-config', config]);
+  return { ...vault, tls: { open: `https://127.0.0.1:${open}`, strict: `https://127.0.0.1:${strict}` } };
+}
+
+export async function startVault(more: readonly string[] = []): Promise<Vault> {
   const token = randomUUID(); // a Vault of another test on the same port would not know it
   const headers = { 'X-Vault-Token': token };
   const running = await startPeer('vault', {
@@ -49,6 +86,7 @@ export async function startVault(): Promise<Vault> {
       `-dev-root-token-id=${token}`,
       `-dev-listen-address=127.0.0.1:${port}`,
       '-dev-no-store-token',
+      ...more,
     ],
     ready: (port) => answers(`http://127.0.0.1:${port}/v1/auth/token/lookup-self`, 200, headers),
   });

@@ -5,10 +5,13 @@ import { test } from 'node:test';
 import { startRegistry } from '../../src/dev/registry.ts';
 import type { CountersignError } from '../../src/model/error.ts';
 import type { HttpClient, HttpRequest } from '../../src/net/port.ts';
+import { createAllowList } from '../../src/registry/allow-list.ts';
+import { createAuthenticator } from '../../src/registry/auth.ts';
 import type { Credential } from '../../src/registry/credentials.ts';
 import type { Registry } from '../../src/registry/port.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
 import { checkRealm } from '../../src/registry/realm.ts';
+import { createTransport } from '../../src/registry/transport.ts';
 import { startFaultRegistry } from './fault-registry.ts';
 import { bundle, clientFor, isError, resolve, within } from './world.ts';
 
@@ -143,6 +146,47 @@ test('realms: another class of address than the registry is refused', () => {
   assert.equal(checkRealm('https://8.8.8.8/t', registry, []).host, '8.8.8.8');
   const loopback = new URL('http://127.0.0.1:5000/v2/');
   assert.equal(checkRealm('http://127.0.0.1:5001/t', loopback, ['127.0.0.1']).port, '5001');
+});
+
+test('realms: never from https to http, and at a private address only where that is listed', () => {
+  const registry = new URL('https://registry.example/v2/');
+  const refused = isError('failed_precondition', 'AUTH_REALM_REFUSED');
+  assert.throws(() => checkRealm('http://auth.example/t', registry, ['auth.example']), refused);
+  assert.equal(checkRealm('https://10.0.0.1/t', registry, [], ['10.0.0.0/8']).host, '10.0.0.1');
+  assert.throws(() => checkRealm('https://10.0.0.1/t', registry, [], ['192.168.0.0/16', 'auth.example']), refused);
+  assert.throws(() => checkRealm('https://169.254.169.254/t', registry, [], ['169.254.0.0/16']), refused);
+});
+
+test('credentials go to the origin of the registry and to no other, whatever URL is asked', async () => {
+  const asked: string[] = [];
+  const http: HttpClient = {
+    request: async (request) => {
+      const { authorization } = request.headers;
+      asked.push(`${new URL(request.url).origin} ${authorization === undefined ? 'without' : 'with'}`);
+      const status = authorization === undefined ? 401 : 200;
+      return { status, headers: { 'www-authenticate': 'Basic' }, body: Buffer.alloc(0), url: request.url };
+    },
+    close: async () => {},
+  };
+  const options = { http, credentials: () => basic, plainHttpHosts: [], tries: 1 };
+  const transport = createTransport({
+    ...options,
+    authenticator: createAuthenticator(options),
+    allowList: createAllowList(undefined),
+  });
+  const target = { registry: 'registry.example', repository: 'acme/app' };
+  const at = async (url: string) =>
+    (await transport.send(target, 'pull', { method: 'GET', url, maxBytes: 0 }, within(1_000))).status;
+  assert.equal(await at('https://registry.example/v2/next'), 200);
+  asked.splice(0);
+  for (const url of ['https://evil.example/v2/', 'https://registry.example:8443/v2/', 'http://registry.example/v2/']) {
+    assert.equal(await at(url), 401);
+  }
+  assert.deepEqual(asked.splice(0), [
+    'https://evil.example without',
+    'https://registry.example:8443 without',
+    'http://registry.example without',
+  ]);
 });
 
 test('a token service that redirects, floods, or answers nonsense', async (t) => {

@@ -106,7 +106,8 @@ test('a file that cannot be read is named; no error quotes a secret', async () =
 });
 
 test('the settings refuse what they do not know', () => {
-  assert.deepEqual(registrySettings.parse({}), { plainHttpHosts: [], credentials: {}, tries: 3 });
+  const defaults = { plainHttpHosts: [], credentials: {}, destinations: [], settleMs: 1_000, tries: 3 };
+  assert.deepEqual(registrySettings.parse({}), defaults);
   assert.equal(registrySettings.safeParse({ plainHttpHost: ['a.example'] }).success, false);
   assert.equal(registrySettings.safeParse({ plainHttpHosts: ['http://a.example'] }).success, false);
   assert.equal(registrySettings.safeParse({ credentials: { 'a.example': { username: 'a' } } }).success, false);

@@ -116,23 +116,6 @@ describe('a registry that fails for a while: the request succeeds', { concurrenc
   }
 });
 
-test('a tag that others keep overwriting: a typed error, and nothing said to be stored', async (t) => {
-  const server = await startFaultRegistry();
-  const registry = clientFor(server.host);
-  t.after(() => Promise.all([registry.close(), server.close()]));
-  await pushImage(server.host, 'acme/app', 'v1');
-  const image = await resolve(registry, `${server.host}/acme/app:v1`);
-  server.script({
-    method: 'PUT',
-    path: new RegExp(`manifests/${tagOf(image.descriptor.digest)}`),
-    fault: { kind: 'answer', status: 412 },
-  });
-  await assert.rejects(
-    registry.attach(image, layer('s1'), undefined, within(20_000)),
-    isError('unavailable', 'TAG_CONTENDED'),
-  );
-});
-
 test('a bundle that is stored but cannot be listed: the error names what was stored', async (t) => {
   const server = await startFaultRegistry({ referrers: false });
   const registry = clientFor(server.host, undefined, 1);

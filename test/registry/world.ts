@@ -7,16 +7,23 @@ import { createHttpClient } from '../../src/net/http.ts';
 import type { Credential } from '../../src/registry/credentials.ts';
 import type { Registry } from '../../src/registry/port.ts';
 import { parseReference } from '../../src/registry/reference.ts';
-import { createRegistry } from '../../src/registry/registry.ts';
+import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';
 
 /** A registry client for whatever runs on 127.0.0.1; credentials for exactly one host. */
-export const clientFor = (host: string, credential?: Credential, tries = 3): Registry => {
+export const clientFor = (
+  host: string,
+  credential?: Credential,
+  tries = 3,
+  more: Partial<Pick<RegistryOptions, 'destinations' | 'settleMs' | 'lease'>> = {},
+): Registry => {
   const plainHttpHosts = ['127.0.0.1'];
   return createRegistry({
     http: createHttpClient({ plainHttpHosts, headersTimeoutMs: 5_000 }),
     credentials: (asked) => (asked === host ? credential : undefined),
     plainHttpHosts,
     tries,
+    settleMs: 50,
+    ...more,
   });
 };
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { openLocalKey } from '../../src/keys/local.ts';
+import { localSettings } from '../../src/keys/local-settings.ts';
 import { openContext } from '../../src/model/context.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import type { ResolvedImage } from '../../src/model/subject.ts';
@@ -21,6 +23,11 @@ const image = (host: string): ResolvedImage => ({
   repository: 'acme/app',
   descriptor: { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: `sha256:${'ab'.repeat(32)}`, size: 1 },
 });
+
+const release = (): void => {};
+const { description } = await openLocalKey(
+  localSettings.parse({ name: 'release', kind: 'local', generate: 'ecdsa-p256-sha256' }),
+);
 
 /** The spans of some work: name, kind and attributes. */
 const spansOf = async (work: () => Promise<unknown>) => {
@@ -61,15 +68,33 @@ test('registry spans are those of a client, with the host that is asked: the one
 test('key spans are those of a client, with the backend of a configured key and no name that a caller made up', async (t) => {
   const { context, dispose } = openContext('test', 10_000);
   t.after(dispose);
-  const keys = observeKeys({ describe: refuse, sign: refuse }, [{ name: 'release', kind: 'vault' }]);
+  const keys = observeKeys(
+    {
+      describe: refuse,
+      hold: async () => ({
+        description,
+        member: 'release',
+        sign: refuse,
+        signMany: refuse,
+        failsOver: () => false,
+        release,
+      }),
+    },
+    [{ name: 'release', kind: 'vault' }],
+  );
   const toSign = { kind: 'message', message: new Uint8Array(1) } as const;
   const spans = await spansOf(async () => {
-    await assert.rejects(keys.sign('release', toSign, context));
+    const held = await keys.hold('release', context);
+    await assert.rejects(held.sign(toSign, context));
+    await assert.rejects(held.signMany([toSign, toSign], context));
     await assert.rejects(keys.describe('made-up', context));
   });
   const failed = { kind: client, 'error.type': 'OUT_OF_REACH' };
+  const ofRelease = { 'countersign.key': 'release', 'countersign.key.backend': 'vault' };
   assert.deepEqual(spans, [
-    { name: 'key.sign', ...failed, 'countersign.key': 'release', 'countersign.key.backend': 'vault' },
+    { name: 'key.open', kind: client, ...ofRelease },
+    { name: 'key.sign', ...failed, ...ofRelease },
+    { name: 'key.sign', ...failed, ...ofRelease },
     { name: 'key.open', ...failed, 'countersign.key': '' },
   ]);
 });

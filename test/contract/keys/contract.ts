@@ -19,6 +19,8 @@ export type Subject = {
   readonly algorithm: AlgorithmName;
   /** What the backend states. Default: software. */
   readonly protectionLevel?: ProtectionLevel;
+  /** The smallest message, in bytes, that the backend takes. Default: 0. */
+  readonly minMessage?: number;
   /** The largest message, in bytes, that the backend takes. Default: more than is tried. */
   readonly maxMessage?: number;
   /** Opens a keyring that holds the key under the name `subject`. */
@@ -46,9 +48,10 @@ const judged = (version: KeyVersion, message: Uint8Array, signature: Uint8Array)
   const key = createPublicKey(publicKeyPem(version.spki));
   const algorithm = algorithms[version.algorithm];
   if (algorithm.type !== 'rsa') return verify(algorithm.hash ?? null, message, key, signature);
-  const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+  const saltLength = createHash(algorithm.hash).digest().length;
+  const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength };
   const padding = algorithm.padding === 'pss' ? pss : { padding: constants.RSA_PKCS1_PADDING };
-  return verify('sha256', message, { key, ...padding }, signature);
+  return verify(algorithm.hash, message, { key, ...padding }, signature);
 };
 
 export const keyContract = ({
@@ -57,6 +60,7 @@ export const keyContract = ({
   algorithm,
   open,
   protectionLevel = 'software',
+  minMessage = 0,
   maxMessage = 1024 * 1024,
   skip = false,
 }: Subject): void => {
@@ -81,7 +85,7 @@ export const keyContract = ({
     });
 
     await t.test('signs messages of any size', async () => {
-      for (const size of [0, 1, 1000, maxMessage]) {
+      for (const size of [minMessage, 1, 1000, maxMessage]) {
         const message = randomBytes(size);
         const { signature, version } = await sign({ kind: 'message', message });
         assert.equal(version.algorithm, algorithm);

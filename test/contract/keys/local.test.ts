@@ -38,7 +38,7 @@ const contract = (label: string, algorithm: AlgorithmName, settings: () => objec
 
 for (const name of Object.keys(algorithms) as AlgorithmName[]) {
   const row = algorithms[name];
-  const padding = row.type === 'rsa' ? { rsaPadding: row.padding } : {};
+  const padding = row.type === 'rsa' ? { rsaPadding: row.padding, rsaHash: row.hash } : {};
   contract('PKCS#8', name, () => ({ file: written(pkcs8File(privateKeyFor(name))), ...padding }));
 }
 

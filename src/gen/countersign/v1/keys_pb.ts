@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file countersign/v1/keys.proto.
  */
 export const file_countersign_v1_keys: GenFile = /*@__PURE__*/
-  fileDesc("Chljb3VudGVyc2lnbi92MS9rZXlzLnByb3RvEg5jb3VudGVyc2lnbi52MSIRCg9MaXN0S2V5c1JlcXVlc3QiSQoQTGlzdEtleXNSZXNwb25zZRIhCgRrZXlzGAEgAygLMhMuY291bnRlcnNpZ24udjEuS2V5EhIKCnJlcXVlc3RfaWQYAiABKAkiQAoNR2V0S2V5UmVxdWVzdBIvCgNrZXkYASABKAlCIrpIH3IdMhteW2EtejAtOV1bYS16MC05Ll8tXXswLDYyfSQiRgoOR2V0S2V5UmVzcG9uc2USIAoDa2V5GAEgASgLMhMuY291bnRlcnNpZ24udjEuS2V5EhIKCnJlcXVlc3RfaWQYAiABKAkiqAEKA0tleRIMCgRuYW1lGAEgASgJEg8KB2JhY2tlbmQYAiABKAkSGAoQcHJvdGVjdGlvbl9sZXZlbBgDIAEoCRIqCgdzaWduaW5nGAQgASgLMhkuY291bnRlcnNpZ24udjEuUHVibGljS2V5EisKCHZlcnNpb25zGAUgAygLMhkuY291bnRlcnNpZ24udjEuUHVibGljS2V5Eg8KB3Byb2JsZW0YBiABKAkiegoJUHVibGljS2V5Eg8KB3ZlcnNpb24YASABKAkSEQoJYWxnb3JpdGhtGAIgASgJEgsKA3BlbRgDIAEoCRILCgNqd2sYBCABKAkSDAoEaGludBgFIAEoCRINCgVzdGF0ZRgGIAEoCRISCgpjcmVhdGVkX2F0GAcgASgJMs4BCgpLZXlTZXJ2aWNlEl8KCExpc3RLZXlzEh8uY291bnRlcnNpZ24udjEuTGlzdEtleXNSZXF1ZXN0GiAuY291bnRlcnNpZ24udjEuTGlzdEtleXNSZXNwb25zZSIQgtPkkwIKEggvdjEva2V5cxJfCgZHZXRLZXkSHS5jb3VudGVyc2lnbi52MS5HZXRLZXlSZXF1ZXN0Gh4uY291bnRlcnNpZ24udjEuR2V0S2V5UmVzcG9uc2UiFoLT5JMCEBIOL3YxL2tleXMve2tleX1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations]);
+  fileDesc("Chljb3VudGVyc2lnbi92MS9rZXlzLnByb3RvEg5jb3VudGVyc2lnbi52MSIRCg9MaXN0S2V5c1JlcXVlc3QiSQoQTGlzdEtleXNSZXNwb25zZRIhCgRrZXlzGAEgAygLMhMuY291bnRlcnNpZ24udjEuS2V5EhIKCnJlcXVlc3RfaWQYAiABKAkiQAoNR2V0S2V5UmVxdWVzdBIvCgNrZXkYASABKAlCIrpIH3IdMhteW2EtejAtOV1bYS16MC05Ll8tXXswLDYyfSQiRgoOR2V0S2V5UmVzcG9uc2USIAoDa2V5GAEgASgLMhMuY291bnRlcnNpZ24udjEuS2V5EhIKCnJlcXVlc3RfaWQYAiABKAki3gIKA0tleRIMCgRuYW1lGAEgASgJEg8KB2JhY2tlbmQYAiABKAkSGAoQcHJvdGVjdGlvbl9sZXZlbBgDIAEoCRIqCgdzaWduaW5nGAQgASgLMhkuY291bnRlcnNpZ24udjEuUHVibGljS2V5EisKCHZlcnNpb25zGAUgAygLMhkuY291bnRlcnNpZ24udjEuUHVibGljS2V5Eg8KB3Byb2JsZW0YBiABKAkSDgoGb3JpZ2luGAcgASgJEjMKCGV2aWRlbmNlGAggAygLMiEuY291bnRlcnNpZ24udjEuS2V5LkV2aWRlbmNlRW50cnkSEgoKY2hlY2tlZF9hdBgJIAEoCRIqCgdtZW1iZXJzGAogAygLMhkuY291bnRlcnNpZ24udjEuS2V5TWVtYmVyGi8KDUV2aWRlbmNlRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI4CglLZXlNZW1iZXISDAoEbmFtZRgBIAEoCRIMCgRoaW50GAIgASgJEg8KB3Byb2JsZW0YAyABKAkiowEKCVB1YmxpY0tleRIPCgd2ZXJzaW9uGAEgASgJEhEKCWFsZ29yaXRobRgCIAEoCRILCgNwZW0YAyABKAkSCwoDandrGAQgASgJEgwKBGhpbnQYBSABKAkSDQoFc3RhdGUYBiABKAkSEgoKY3JlYXRlZF9hdBgHIAEoCRISCgp2YWxpZF9mcm9tGAggASgJEhMKC3ZhbGlkX3VudGlsGAkgASgJMs4BCgpLZXlTZXJ2aWNlEl8KCExpc3RLZXlzEh8uY291bnRlcnNpZ24udjEuTGlzdEtleXNSZXF1ZXN0GiAuY291bnRlcnNpZ24udjEuTGlzdEtleXNSZXNwb25zZSIQgtPkkwIKEggvdjEva2V5cxJfCgZHZXRLZXkSHS5jb3VudGVyc2lnbi52MS5HZXRLZXlSZXF1ZXN0Gh4uY291bnRlcnNpZ24udjEuR2V0S2V5UmVzcG9uc2UiFoLT5JMCEBIOL3YxL2tleXMve2tleX1iBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations]);
 
 /**
  * No parameters.
@@ -141,18 +141,47 @@ export type Key = Message<"countersign.v1.Key"> & {
   signing?: PublicKey | undefined;
 
   /**
-   * All versions, newest first.
+   * All versions, newest first; those without `pem` are ones whose public key the backend does not give.
    *
    * @generated from field: repeated countersign.v1.PublicKey versions = 5;
    */
   versions: PublicKey[];
 
   /**
-   * Why the key cannot be used now; empty when it can.
+   * Why the key cannot be used now, or could not be looked at again; empty when all is well.
    *
    * @generated from field: string problem = 6;
    */
   problem: string;
+
+  /**
+   * Where the key material comes from, as the backend states it: `generated` in it, `imported` into it, `external` to it, or
+   * `unknown`.
+   *
+   * @generated from field: string origin = 7;
+   */
+  origin: string;
+
+  /**
+   * What `protection_level` was concluded from: fields of the backend and their values.
+   *
+   * @generated from field: map<string, string> evidence = 8;
+   */
+  evidence: { [key: string]: string };
+
+  /**
+   * When the backend was last asked, RFC 3339, UTC.
+   *
+   * @generated from field: string checked_at = 9;
+   */
+  checkedAt: string;
+
+  /**
+   * For a group of keys: its members, in the order of the configuration.
+   *
+   * @generated from field: repeated countersign.v1.KeyMember members = 10;
+   */
+  members: KeyMember[];
 };
 
 /**
@@ -161,6 +190,41 @@ export type Key = Message<"countersign.v1.Key"> & {
  */
 export const KeySchema: GenMessage<Key> = /*@__PURE__*/
   messageDesc(file_countersign_v1_keys, 4);
+
+/**
+ * One member of a group of keys.
+ *
+ * @generated from message countersign.v1.KeyMember
+ */
+export type KeyMember = Message<"countersign.v1.KeyMember"> & {
+  /**
+   * Its configured name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * base64 of SHA-256 over its SubjectPublicKeyInfo (DER); empty while it is not known.
+   *
+   * @generated from field: string hint = 2;
+   */
+  hint: string;
+
+  /**
+   * Why it is passed over now; empty when it is not.
+   *
+   * @generated from field: string problem = 3;
+   */
+  problem: string;
+};
+
+/**
+ * Describes the message countersign.v1.KeyMember.
+ * Use `create(KeyMemberSchema)` to create a new message.
+ */
+export const KeyMemberSchema: GenMessage<KeyMember> = /*@__PURE__*/
+  messageDesc(file_countersign_v1_keys, 5);
 
 /**
  * The public half of one version.
@@ -176,14 +240,14 @@ export type PublicKey = Message<"countersign.v1.PublicKey"> & {
   version: string;
 
   /**
-   * For example `ecdsa-p256-sha256`.
+   * For example `ecdsa-p256-sha256`; empty when the public key is not known.
    *
    * @generated from field: string algorithm = 2;
    */
   algorithm: string;
 
   /**
-   * SubjectPublicKeyInfo in PEM (RFC 7468 section 13): what `cosign verify --key` reads.
+   * SubjectPublicKeyInfo in PEM (RFC 7468 section 13): what `cosign verify --key` reads; empty when it is not known.
    *
    * @generated from field: string pem = 3;
    */
@@ -204,7 +268,7 @@ export type PublicKey = Message<"countersign.v1.PublicKey"> & {
   hint: string;
 
   /**
-   * `enabled`, `disabled` or `destroyed`.
+   * `enabled`, `disabled`, `pending` (not made yet), `not-yet-valid`, `expired`, `pending-deletion` or `destroyed`.
    *
    * @generated from field: string state = 6;
    */
@@ -216,6 +280,20 @@ export type PublicKey = Message<"countersign.v1.PublicKey"> & {
    * @generated from field: string created_at = 7;
    */
   createdAt: string;
+
+  /**
+   * It signs from then on, RFC 3339, UTC; empty when the backend sets no such time.
+   *
+   * @generated from field: string valid_from = 8;
+   */
+  validFrom: string;
+
+  /**
+   * It signs until then, RFC 3339, UTC; empty when the backend sets no such time.
+   *
+   * @generated from field: string valid_until = 9;
+   */
+  validUntil: string;
 };
 
 /**
@@ -223,7 +301,7 @@ export type PublicKey = Message<"countersign.v1.PublicKey"> & {
  * Use `create(PublicKeySchema)` to create a new message.
  */
 export const PublicKeySchema: GenMessage<PublicKey> = /*@__PURE__*/
-  messageDesc(file_countersign_v1_keys, 5);
+  messageDesc(file_countersign_v1_keys, 6);
 
 /**
  * Shows the keys that the service signs with; only public halves.
