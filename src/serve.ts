@@ -145,6 +145,7 @@ export const startService = async (
     rest: addressOf(listeners.rest, rest),
     admin: addressOf(listeners.admin, admin),
   };
+  warm.openKeys();
   logger.info({ ...addresses, keys: keyring.names().length, policy: policy.hash() }, 'countersign serves');
 
   const running = opened.move();

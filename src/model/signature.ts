@@ -70,7 +70,7 @@ export type StoredAt = {
   /** The manifest that holds it. */
   readonly digest: Digest;
   readonly by: 'tag' | 'referrer' | 'fallback-tag';
-  /** `sha256-<hex>.sig`, `sha256-<hex>` ...; undefined for a true referrer. */
+  /** `sha256-<hex>.sig`, `sha256-<hex>` ...; of a true referrer only where the fallback tag lists it as well. */
   readonly tag: string | undefined;
 };
 

@@ -63,7 +63,8 @@ describe('an issuer out of order', { concurrency: true }, () => {
       for (let round = 0; round < 3; round++) {
         for (const outcome of await edges.both('/v1/sign', request, { token: await mint() })) {
           assertSigned(outcome, 'a new token of a known key');
-          assert.ok(outcome.ms < 1_000, `${outcome.ms}`);
+          // A fetch of keys is given up after 5 s: nobody waited for it.
+          assert.ok(outcome.ms < 4_000, `${outcome.ms}`);
         }
       }
       assert.equal(await ready(), 200);
@@ -110,6 +111,7 @@ describe('an issuer out of order', { concurrency: true }, () => {
     const old = await Promise.all(Array.from({ length: 10 }, () => mint()));
     for (const token of old) assertSigned(await edges.grpc('/v1/sign', request, { token }), 'before');
     const before = keyFetches();
+    const began = performance.now();
     await issuer.rotate();
     const fresh = await Promise.all(Array.from({ length: 40 }, () => mint()));
     const outcomes = await Promise.all(
@@ -119,6 +121,8 @@ describe('an issuer out of order', { concurrency: true }, () => {
     for (const token of [...old, await mint('retired')]) {
       assertRefused(await edges.grpc('/v1/sign', request, { token }), unknownKey, 'withdrawn key');
     }
-    assert.ok(keyFetches() - before <= 2, `${keyFetches() - before} fetches`);
+    // Keys that nobody knows are looked for every 5 s at most.
+    const allowed = 2 + Math.floor((performance.now() - began) / 5_000);
+    assert.ok(keyFetches() - before <= allowed, `${keyFetches() - before} fetches`);
   });
 });

@@ -1,5 +1,6 @@
 // Every fault before the process of a real PKCS#11 module, SoftHSM.
 import { before } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { keyContract } from '../contract/keys/contract.ts';
 import { type Pkcs11Backend, pkcs11Faults, pkcs11Ring } from '../contract/keys/fault-pkcs11.ts';
 import { startPkcs11Proxy } from '../contract/keys/fault-pkcs11-proxy.ts';
@@ -15,11 +16,21 @@ before(() => {
 /** One after the other: two that are made at once may get the same slot. */
 let making: Promise<unknown> = Promise.resolve();
 const makeBackend = (): Promise<Pkcs11Backend> => {
-  const made = making.then(makeToken);
+  const made = making.then(() => makeToken());
   making = made.catch(() => undefined);
   return made;
 };
-const makeToken = async (): Promise<Pkcs11Backend> => {
+/** SoftHSM lists tokens by reading folders that other processes write to at the same time: one that cannot be read is made anew. */
+const makeToken = async (triesLeft = 4): Promise<Pkcs11Backend> => {
+  try {
+    return await makeTokenOnce();
+  } catch (caught) {
+    if (triesLeft === 0) throw caught;
+    await delay(200);
+    return makeToken(triesLeft - 1);
+  }
+};
+const makeTokenOnce = async (): Promise<Pkcs11Backend> => {
   tokens += 1;
   const token = `faults-${tokens}`;
   await hsm.initToken(token);

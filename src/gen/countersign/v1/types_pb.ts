@@ -267,7 +267,7 @@ export type StoredAt = Message<"countersign.v1.StoredAt"> & {
   layout: StoredAt_Layout;
 
   /**
-   * The tag, for LAYOUT_TAG and LAYOUT_FALLBACK_TAG.
+   * The tag, for LAYOUT_TAG and LAYOUT_FALLBACK_TAG; for LAYOUT_REFERRER only where the fallback tag lists it as well.
    *
    * @generated from field: string tag = 4;
    */
