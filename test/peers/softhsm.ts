@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type PKCS11 from 'pkcs11js';
 import { cka, ckf, cko } from '../../src/keys/pkcs11-constants.ts';
 import { run, skipWithout, succeeded, temporaryFolder } from './peer.ts';
@@ -68,8 +69,15 @@ export const startSofthsm = (): Softhsm => {
   writeFileSync(configuration, `directories.tokendir = ${tokens}\nobjectstore.backend = file\nlog.level = ERROR\n`);
   const env = { SOFTHSM2_CONF: configuration };
   Object.assign(process.env, env);
-  const util = async (...args: string[]): Promise<string> =>
-    succeeded(await run('softhsm2-util', args, { env })).stdout;
+  const util = async (...args: string[]): Promise<string> => {
+    for (let attempt = 1; ; attempt += 1) {
+      const finished = await run('softhsm2-util', args, { env });
+      // It reads the folders of all tokens, and another process may be writing one of them.
+      const halfWritten = finished.code !== 0 && `${finished.stdout}${finished.stderr}`.includes('Could not get info');
+      if (!halfWritten || attempt === 5) return succeeded(finished).stdout;
+      await delay(200);
+    }
+  };
 
   let count = 0;
   /** In a session of the security-relevant kind, in this process; the module is left as it was found. */
