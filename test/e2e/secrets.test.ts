@@ -78,7 +78,7 @@ test('no secret is seen anywhere', async () => {
           [byToken.host]: { identityToken },
         },
       },
-      limits: { maxRequestMs: 1_000 },
+      limits: { maxRequestMs: 5_000 },
       telemetry: { metrics: true, traces: { endpoint: collector.endpoint, headers: { 'api-key': collectorSecret } } },
     },
     logger: createLogger({ level: 'debug', format: 'json' }, { write: (line) => void lines.push(line) }),
