@@ -112,7 +112,7 @@ test('what is beyond places and queue is refused at once; what waits is served',
 });
 
 test('one registry that hangs does not hold up the others', async (t) => {
-  const { world, registries, connect } = await start(t, 2, { maxRequestMs: 1_500 });
+  const { world, registries, connect } = await start(t, 2, { maxRequestMs: 6_000 });
   const [slow, fast] = registries;
   await Promise.all([slow, fast].map((registry) => pushImage(registry?.host ?? '', 'acme/app', 'v1')));
   const edges = connect();
@@ -129,12 +129,12 @@ test('one registry that hangs does not hold up the others', async (t) => {
   );
   for (const outcome of others) {
     assertSigned(outcome, 'another dependency');
-    assert.ok(outcome.ms < 1_200, `${outcome.ms} ms`);
+    assert.ok(outcome.ms < 5_000, `${outcome.edge} ${outcome.ms} ms`);
   }
   const ended = await Promise.all(stuck);
   for (const outcome of ended) {
     assertRefused(outcome, { code: 'deadline_exceeded', reason: 'DEADLINE_EXCEEDED', retry: false }, 'stuck');
-    assert.ok(outcome.ms < 3_000, `${outcome.ms} ms`);
+    assert.ok(outcome.ms < 10_000, `${outcome.ms} ms`);
   }
   await assertComplete(
     world.auditFile,
