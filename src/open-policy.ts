@@ -11,6 +11,8 @@ export type OpenPolicy = {
   decide(question: Question): Decision;
   /** `sha256:<hex>` of the policy in force. */
   hash(): string;
+  /** The patterns of repositories that the policy in force lets callers use. */
+  repositories(): readonly string[];
   /** Reads the files again. With a mistake the old policy stays in force and the mistake is logged. */
   reload(logger: Logger): Promise<void>;
 };
@@ -21,6 +23,7 @@ export const openPolicy = async (config: Config): Promise<OpenPolicy> => {
   return {
     decide: (question) => decide(policy, question),
     hash: () => policy.hash,
+    repositories: () => policy.repositories,
     reload: async (logger) => {
       try {
         const next = await readPolicy(config);

@@ -13,6 +13,8 @@ export type Policy = {
   /** `sha256:<hex>` over what the rules say; comments, layout and file names do not count. */
   readonly hash: string;
   readonly rules: readonly CompiledRule[];
+  /** The patterns of repositories in all rules that allow. */
+  readonly repositories: readonly string[];
   /** A predicate type or its short name -> URI. */
   readonly resolvePredicateType: (type: string) => string;
 };
@@ -47,6 +49,7 @@ export const loadPolicy = (files: readonly SourceFile[], known: Known): Policy =
   return {
     hash: sha256(Buffer.from(canonicalJson(rules))),
     rules: rules.map((rule) => compileRule(rule, resolvePredicateType)),
+    repositories: rules.flatMap(({ effect, repositories = [] }) => (effect === 'allow' ? repositories : [])),
     resolvePredicateType,
   };
 };

@@ -1,27 +1,28 @@
+import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { Context } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
 import { defaultRetryAfterMs } from '../net/errors.ts';
-import type { HttpClient, HttpRequest } from '../net/port.ts';
+import type { HttpClient, HttpRequest, HttpResponse } from '../net/port.ts';
 import { parseRetryAfter } from '../net/retry.ts';
 import { createCache } from './cache.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
-import type { Credential, Credentials } from './credentials.ts';
+import type { Credential, Credentials } from './credential-source.ts';
 import { accessDenied } from './errors.ts';
-import { checkRealm } from './realm.ts';
-import { createSingleFlight } from './single-flight.ts';
+import { assertOwnRealm, checkRealm } from './realm.ts';
+import { createRenewingCache, type Renewable } from './renewing-cache.ts';
 import { type Actions, baseUrl, type Target } from './target.ts';
 
 /**
- * Answers auth challenges and remembers the answers. Safe to call concurrently: one token exchange per registry,
- * repository and actions runs at a time.
+ * Answers auth challenges and remembers the answers. Safe to call concurrently: one token exchange per registry, repository and
+ * actions runs at a time, and tokens that are in use are exchanged anew before they end.
  */
 export type Authenticator = {
   /** The `Authorization` value that is known to work, if one is; no request is made unless a token must be renewed. */
   known(target: Target, actions: Actions, context: Context): Promise<string | undefined>;
   /**
    * The `Authorization` value that answers a 401. `used` is what that request carried. Throws `failed_precondition`
-   * (`REGISTRY_ACCESS_DENIED`, `AUTH_CHALLENGE_INVALID`, `AUTH_REALM_REFUSED`), or the failure of the token service.
+   * (`REGISTRY_ACCESS_DENIED`, `AUTH_CHALLENGE_INVALID`, `AUTH_REALM_REFUSED`), or the failure of the token service or of `credentials`.
    */
   answer(
     target: Target,
@@ -32,7 +33,8 @@ export type Authenticator = {
   ): Promise<string>;
 };
 
-type Scheme = { readonly kind: 'basic' } | { readonly kind: 'bearer'; readonly realm: URL; readonly service: string };
+type Bearer = { readonly kind: 'bearer'; readonly realm: URL; readonly service: string };
+type Scheme = { readonly kind: 'basic' } | Bearer;
 
 const maxTokenBytes = 64 * 1024;
 const exchangeTimeoutMs = 15_000;
@@ -48,31 +50,54 @@ export const createAuthenticator = (options: {
   readonly allowPrivate?: readonly string[];
 }): Authenticator => {
   const schemes = createCache<Scheme>(1_000);
-  const tokens = createCache<string>(10_000);
-  const flight = createSingleFlight<string>(exchangeTimeoutMs);
+  const tokens = createRenewingCache<string>(10_000, exchangeTimeoutMs);
 
-  const bearer = (scheme: Scheme & { kind: 'bearer' }, target: Target, actions: Actions, context: Context) => {
-    const key = tokenKey(target, actions);
-    const credential = options.credentials(target.registry);
-    if (credential?.kind === 'registry-token') return Promise.resolve(`Bearer ${credential.token}`);
-    return flight(key, context, async (shared) => {
-      const request = tokenRequest(scheme, target, actions, credential);
-      const response = await options.http.request(request, shared);
-      const { token, expiresIn } = readToken(response, target.registry, scheme.realm.host);
-      // Renewed a tenth early, so that a token does not end on its way.
-      if (expiresIn > 0) tokens.set(key, `Bearer ${token}`, Math.min(expiresIn, maxExpirySeconds) * 900);
-      return `Bearer ${token}`;
-    });
+  const ask = async (
+    scheme: Bearer,
+    target: Target,
+    actions: Actions,
+    credential: Credential | undefined,
+    context: Context,
+  ): Promise<HttpResponse> => {
+    if (credential?.ownRealm === true) assertOwnRealm(scheme.realm, new URL(baseUrl(target, options.plainHttpHosts)));
+    return options.http.request(tokenRequest(scheme, target, actions, credential), context);
   };
 
-  /** A token that may push may pull as well. */
-  const held = (target: Target, actions: Actions): string | undefined =>
-    tokens.get(tokenKey(target, actions)) ??
-    (actions === 'pull' ? tokens.get(tokenKey(target, 'pull,push')) : undefined);
+  const exchange = async (
+    scheme: Bearer,
+    target: Target,
+    actions: Actions,
+    context: Context,
+  ): Promise<Renewable<string>> => {
+    const credential = await options.credentials(target.registry, context);
+    if (credential?.kind === 'registry-token') return { value: `Bearer ${credential.token}`, keepMs: 0, renewMs: 0 };
+    let response = await ask(scheme, target, actions, credential, context);
+    if (response.status === 401 && credential !== undefined) {
+      const newer = await options.credentials(target.registry, context, credential);
+      if (newer !== undefined && newer.kind !== 'registry-token' && !isDeepStrictEqual(newer, credential)) {
+        response = await ask(scheme, target, actions, newer, context);
+      }
+    }
+    const { token, expiresIn } = readToken(response, target.registry, scheme.realm.host);
+    // Given up a tenth early, so that a token does not end on its way.
+    const keepMs = Math.max(0, Math.min(expiresIn, maxExpirySeconds) * 900);
+    return { value: `Bearer ${token}`, keepMs, renewMs: keepMs * 0.8 };
+  };
 
-  const authorize = async (scheme: Scheme, target: Target, actions: Actions, context: Context): Promise<string> => {
-    if (scheme.kind === 'bearer') return bearer(scheme, target, actions, context);
-    const credential = options.credentials(target.registry);
+  const authorize = async (
+    scheme: Scheme,
+    target: Target,
+    actions: Actions,
+    context: Context,
+    refused?: string,
+  ): Promise<string> => {
+    if (scheme.kind === 'bearer') {
+      return tokens.get(tokenKey(target, actions), context, (shared) => exchange(scheme, target, actions, shared));
+    }
+    let credential = await options.credentials(target.registry, context);
+    if (credential?.kind === 'basic' && basicHeader(credential) === refused) {
+      credential = await options.credentials(target.registry, context, credential);
+    }
     if (credential?.kind !== 'basic')
       throw accessDenied(target, 'it wants a user name and password, and none is configured');
     return basicHeader(credential);
@@ -82,19 +107,26 @@ export const createAuthenticator = (options: {
     known: async (target, actions, context) => {
       const scheme = schemes.get(target.registry);
       if (scheme === undefined) return undefined;
-      // What the registry lets everybody do needs no credentials.
-      if (scheme.kind === 'basic' && options.credentials(target.registry) === undefined) return undefined;
-      return held(target, actions) ?? authorize(scheme, target, actions, context);
+      if (scheme.kind === 'basic') {
+        const credential = await options.credentials(target.registry, context);
+        // What the registry lets everybody do needs no credentials.
+        if (credential === undefined) return undefined;
+      } else if (actions === 'pull' && tokens.held(tokenKey(target, 'pull')) === undefined) {
+        // A token that may push may pull as well.
+        const held = tokens.held(tokenKey(target, 'pull,push'));
+        if (held !== undefined) return held;
+      }
+      return authorize(scheme, target, actions, context);
     },
     answer: async (target, actions, challenge, used, context) => {
       const scheme = chooseScheme(challenge, target, options);
       schemes.set(target.registry, scheme);
       const key = tokenKey(target, actions);
-      const current = tokens.get(key);
+      const current = tokens.held(key);
       // Another request may have renewed the token meanwhile.
       if (current !== undefined && current !== used) return current;
-      tokens.delete(key);
-      const answer = await authorize(scheme, target, actions, context);
+      tokens.drop(key);
+      const answer = await authorize(scheme, target, actions, context, used);
       if (answer === used) throw accessDenied(target, 'it refused the configured credentials');
       return answer;
     },
@@ -129,7 +161,7 @@ const chooseScheme = (
 
 // The scope is what we need and no more, whatever the challenge says.
 const tokenRequest = (
-  scheme: Scheme & { kind: 'bearer' },
+  scheme: Bearer,
   target: Target,
   actions: Actions,
   credential: Credential | undefined,
@@ -169,11 +201,7 @@ const tokenResponse = z.looseObject({
   expires_in: z.number().optional(),
 });
 
-const readToken = (
-  response: { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: Uint8Array },
-  registry: string,
-  realm: string,
-): { token: string; expiresIn: number } => {
+const readToken = (response: HttpResponse, registry: string, realm: string): { token: string; expiresIn: number } => {
   const { status } = response;
   const metadata = { registry, realm, status: String(status) };
   const where = `The token service ${realm} of registry ${registry}`;

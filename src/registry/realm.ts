@@ -32,6 +32,16 @@ export const checkRealm = (
   return url;
 };
 
+/**
+ * For credentials that are the registry's alone: throws `failed_precondition`, reason `AUTH_REALM_REFUSED`, for a token service on
+ * another origin than the registry's.
+ */
+export const assertOwnRealm = (realm: URL, registryUrl: URL): void => {
+  if (realm.origin !== registryUrl.origin) {
+    throw refused(registryUrl.host, 'is not of the registry itself, and these credentials are for it alone');
+  }
+};
+
 const classOf = (url: URL): string => {
   const address = literalAddress(url.hostname);
   return address === undefined ? 'name' : addressClass(address);

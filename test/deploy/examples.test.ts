@@ -4,11 +4,15 @@ import { copyFileSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
+import { parse } from 'yaml';
+import { expandEnvironment } from '../../src/config/environment.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { readPolicy } from '../../src/open-policy.ts';
 import { readPolicyFiles } from '../../src/policy/read-files.ts';
 import { runPolicyTests } from '../../src/policy/test-file.ts';
+import { ambientHosts } from '../../src/registry/credential-settings.ts';
+import { registrySettings } from '../../src/registry/settings.ts';
 import { deployFolder, mountsOf, readCompose } from './compose-file.ts';
 
 const deployed = (name: string): string => join(deployFolder, name);
@@ -50,6 +54,18 @@ test('the settings that config.example.yaml shows commented out are settings, to
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('registry-credentials.example.yaml is a registry section with every form of credentials', () => {
+  const text = readFileSync(deployed('registry-credentials.example.yaml'), 'utf8');
+  const { value, mistakes } = expandEnvironment(parse(text), { REGISTRY_PASSWORD: 'of-a-test' });
+  assert.deepEqual(mistakes, []);
+  const { credentials } = registrySettings.parse((value as { registry: unknown }).registry);
+  const entries = Object.values(credentials);
+  assert.deepEqual(new Set(entries.flatMap(({ ambient }) => ambient ?? [])), new Set(Object.keys(ambientHosts)));
+  const shown = new Set(entries.flatMap((entry) => Object.keys(entry)));
+  for (const field of ['password', 'passwordFile', 'identityTokenFile', 'helper', 'clientId', 'tokenFile'])
+    assert.ok(shown.has(field), field);
 });
 
 test('policy.example.test.yaml passes and decides by every rule', async () => {
@@ -121,6 +137,7 @@ test('every example is covered here', () => {
     'config.example.yaml',
     'policy.example.test.yaml',
     'policy.example.yaml',
+    'registry-credentials.example.yaml',
   ]);
   assert.ok(existsSync(join(deployFolder, '..', readCompose()['countersign']?.build === '..' ? 'Dockerfile' : '')));
 });

@@ -1,9 +1,9 @@
 // Whatever goes well or wrong: no token, password or key in any log, audit record, span, metric or answer.
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -20,6 +20,7 @@ const secretId = 'approle-secret-id';
 const registryPassword = 'registry-pass-word';
 const wrongPassword = 'registry-wrong-word';
 const identityToken = 'registry-identity-token';
+const helperPassword = 'registry-helper-word';
 const keyPassword = 'cosign-pass-word';
 const wrongKeyPassword = 'cosign-wrong-word';
 const collectorSecret = 'collector-api-key';
@@ -32,7 +33,7 @@ const plainKey = (): string =>
   generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 const linesOf = (pem: string): readonly string[] => pem.split('\n').filter((line) => /^[\w+/=]{20,}$/.test(line));
 
-test('no secret is seen anywhere', async () => {
+test('no secret is seen anywhere', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-secrets-'));
   const file = (name: string, content: string): string => {
     writeFileSync(join(folder, name), content);
@@ -41,7 +42,10 @@ test('no secret is seen anywhere', async () => {
   const [encrypted, plain] = [encryptedKey(), plainKey()];
   const bearer = { kind: 'bearer', username: 'robot', password: registryPassword, identityToken } as const;
   const basicAuth = { kind: 'basic', username: 'robot', password: registryPassword } as const;
-  const [open, right, wrong, wrongBearer, byToken, vault, collector] = await Promise.all([
+  const byHelper = { kind: 'basic', username: 'robot', password: helperPassword } as const;
+  const [helped, leaking, open, right, wrong, wrongBearer, byToken, vault, collector] = await Promise.all([
+    startFaultRegistry({ auth: byHelper }),
+    startFaultRegistry({ auth: byHelper }),
     startFaultRegistry(),
     startFaultRegistry({ auth: basicAuth }),
     startFaultRegistry({ auth: basicAuth }),
@@ -52,6 +56,17 @@ test('no secret is seen anywhere', async () => {
   ]);
   vault.createKey('release');
   await pushImage(open.host, 'acme/app', 'v1');
+  const helper = (name: string, body: string): void =>
+    chmodSync(file(`docker-credential-${name}`, `#!/bin/sh\n${body}\n`), 0o755);
+  helper('right', `echo '${JSON.stringify({ ServerURL: '', Username: 'robot', Secret: helperPassword })}'`);
+  helper('leaking', `echo '${helperPassword}'; echo '${helperPassword}' >&2; exit 1`);
+  const credHelpers = { [helped.host]: 'right', [leaking.host]: 'leaking' };
+  const dockerConfig = file('config.json', JSON.stringify({ credHelpers }));
+  const path = process.env['PATH'];
+  process.env['PATH'] = [folder, path].join(delimiter);
+  t.after(() => {
+    process.env['PATH'] = path;
+  });
   const lines: string[] = [];
   const vaultKey = { kind: 'vault', address: vault.address, key: 'release' };
   const world = await startServiceWorld({
@@ -70,9 +85,10 @@ test('no secret is seen anywhere', async () => {
       registry: {
         plainHttpHosts: ['127.0.0.1'],
         tries: 1,
+        dockerConfig,
         credentials: {
           [open.host]: { username: 'robot', password: registryPassword },
-          [right.host]: { username: 'robot', password: registryPassword },
+          [right.host]: { username: 'robot', passwordFile: file('password', registryPassword) },
           [wrong.host]: { username: 'robot', password: wrongPassword },
           [wrongBearer.host]: { username: 'robot', password: wrongPassword },
           [byToken.host]: { identityToken },
@@ -106,8 +122,10 @@ test('no secret is seen anywhere', async () => {
     'absent',
   ])
     await sign(key);
-  for (const { host } of [open, right, wrong, wrong, wrongBearer, byToken]) await sign('plain', host);
-  for (const registry of [open, right, byToken]) {
+  const registries = [open, right, wrong, wrong, wrongBearer, byToken, helped, leaking, leaking];
+  for (const { host } of registries) await sign('plain', host);
+  writeFileSync(dockerConfig, `{"auths": ${registryPassword}`);
+  for (const registry of [open, right, byToken, helped]) {
     const echo = `Basic ${Buffer.from(`robot:${registryPassword}`).toString('base64')} ${registryPassword}`;
     const body = JSON.stringify({ errors: [{ code: 'DENIED', message: echo }] });
     registry.script({ path: /./, fault: { kind: 'answer', status: 403, body } });
@@ -138,7 +156,9 @@ test('no secret is seen anywhere', async () => {
   const audit = readFileSync(world.auditFile, 'utf8');
   edges.close();
   await world.stop();
-  await Promise.all([open, right, wrong, wrongBearer, byToken, vault, collector].map((peer) => peer.close()));
+  await Promise.all(
+    [helped, leaking, open, right, wrong, wrongBearer, byToken, vault, collector].map((peer) => peer.close()),
+  );
   rmSync(folder, { recursive: true, force: true });
 
   const everything: Readonly<Record<string, string>> = {
@@ -155,8 +175,20 @@ test('no secret is seen anywhere', async () => {
   assert.ok(outcomes.filter(({ signed }) => signed !== undefined).length >= 10, 'many succeeded');
   assert.ok(new Set(outcomes.map(({ reason }) => reason)).size >= 12, 'and failed in many ways');
 
-  const basic = [registryPassword, wrongPassword].map((word) => Buffer.from(`robot:${word}`).toString('base64'));
-  const given = [vaultToken, secretId, registryPassword, wrongPassword, identityToken, keyPassword, wrongKeyPassword];
+  const basic = [registryPassword, wrongPassword, helperPassword].map((word) =>
+    Buffer.from(`robot:${word}`).toString('base64'),
+  );
+  const given = [
+    vaultToken,
+    secretId,
+    helperPassword,
+    registryPassword,
+    wrongPassword,
+    identityToken,
+    keyPassword,
+    wrongKeyPassword,
+  ];
+  assert.ok(outcomes.some(({ reason }) => reason === 'CREDENTIAL_HELPER_FAILED'));
   const handedOut = vault.calls.flatMap(({ token }) => (token === undefined ? [] : [token]));
   const exchanged = byToken.seen.flatMap(({ authorization }) => authorization?.split(' ')[1] ?? []);
   assert.ok(handedOut.some((token) => token.startsWith('hvs.')) && exchanged.length > 0);

@@ -1,4 +1,4 @@
-// AWS KMS and STS as MiniStack has them, on loopback. Where it differs from AWS: RAW messages above 4096 bytes and DryRun
+// AWS KMS, STS and ECR as MiniStack has them, on loopback. Where it differs from AWS: RAW messages above 4096 bytes and DryRun
 // are accepted, and identity policies are not looked at.
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
@@ -19,7 +19,7 @@ export async function startMinistack(): Promise<Ministack> {
     env: (port) => ({
       BIND_HOST: '127.0.0.1',
       GATEWAY_PORT: String(port),
-      SERVICES: 'kms,sts',
+      SERVICES: 'kms,sts,ecr',
       IOT_MTLS_ENABLED: '0',
       SFTP_ENABLED: '0',
       TMPDIR: temporaryFolder('ministack'),

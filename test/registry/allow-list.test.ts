@@ -79,7 +79,7 @@ test('what is spelled out is named, with its port; a star names nothing', () => 
   assert.equal(createAllowList(undefined).names('registry.example'), false);
 });
 
-test('the configuration names what it spells out, and what it has credentials for', () => {
+test('the configuration names what it spells out, what it has credentials for, and what the policy in force spells out', () => {
   const settings = registrySettings.parse({
     allow: ['listed.example/**'],
     destinations: [
@@ -89,12 +89,22 @@ test('the configuration names what it spells out, and what it has credentials fo
       },
     ],
   });
-  const named = namedRegistry(settings, (host) =>
-    host === 'known.example' ? { kind: 'basic', username: 'robot', password: 'hunter2' } : undefined,
+  let rules: readonly string[] = [
+    'policy.example:5000/acme/*',
+    'docker.io/acme/*',
+    '*.policy.example/**',
+    'no-path.example**',
+  ];
+  const named = namedRegistry(
+    settings,
+    (host) => host === 'known.example',
+    () => rules,
   );
-  for (const host of ['listed.example', 'images.example', 'signatures.example:5000', 'known.example']) {
-    assert.equal(named(host), true, host);
-  }
+  const spelled = ['listed.example', 'images.example', 'signatures.example:5000', 'known.example'];
+  for (const host of [...spelled, 'policy.example:5000', 'registry-1.docker.io']) assert.equal(named(host), true, host);
+  for (const host of ['policy.example', 'a.policy.example', 'no-path.example']) assert.equal(named(host), false, host);
+  rules = ['later.example/**'];
+  assert.deepEqual([named('later.example'), named('policy.example:5000')], [true, false]);
   for (const host of ['signatures.example', 'known.example:22', 'a.wild.example', 'other.example']) {
     assert.equal(named(host), false, host);
   }
