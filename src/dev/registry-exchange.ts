@@ -27,7 +27,8 @@ export const createExchange = (request: IncomingMessage, response: ServerRespons
   };
   return {
     method,
-    url: new URL(request.url ?? '/', `http://${request.headers.host ?? 'localhost'}`),
+    // The authority is not looked at; a target that is no path, as of a proxy, is no page here.
+    url: URL.parse(`http://registry${request.url ?? '/'}`) ?? new URL('http://registry/'),
     request,
     body: async (limit) => {
       const chunks: Buffer[] = [];

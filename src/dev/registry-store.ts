@@ -1,8 +1,7 @@
-import { type Digest, sha256 } from '../model/digest.ts';
-
 /** A manifest as it was pushed. */
 export type StoredManifest = {
-  readonly digest: Digest;
+  /** What it is kept under: its sha256 or sha512 digest. */
+  readonly digest: string;
   readonly mediaType: string;
   readonly body: Buffer;
   /** What its `subject` refers to. */
@@ -14,7 +13,7 @@ export type StoredManifest = {
 export type Repository = {
   readonly blobs: Map<string, Buffer>;
   readonly manifests: Map<string, StoredManifest>;
-  readonly tags: Map<string, Digest>;
+  readonly tags: Map<string, string>;
   readonly uploads: Map<string, Buffer[]>;
 };
 
@@ -23,6 +22,8 @@ export type Store = {
   /** Undefined when nothing was ever pushed there. */
   find(name: string): Repository | undefined;
   open(name: string): Repository;
+  /** A blob, whichever repository has it. */
+  blob(digest: string): Buffer | undefined;
 };
 
 export const createStore = (): Store => {
@@ -36,31 +37,12 @@ export const createStore = (): Store => {
       repositories.set(name, opened);
       return opened;
     },
-  };
-};
-
-/** Takes a manifest apart as far as a registry must; undefined when it is not a JSON object. */
-export const readManifest = (body: Buffer, mediaType: string): StoredManifest | undefined => {
-  let json: unknown;
-  try {
-    json = JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) return undefined;
-  const manifest = json as {
-    subject?: { digest?: unknown };
-    artifactType?: unknown;
-    config?: { mediaType?: unknown };
-    annotations?: Record<string, string>;
-  };
-  const text = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
-  return {
-    digest: sha256(body),
-    mediaType,
-    body,
-    subject: text(manifest.subject?.digest),
-    artifactType: text(manifest.artifactType) ?? text(manifest.config?.mediaType),
-    annotations: manifest.annotations,
+    blob: (digest) => {
+      for (const { blobs } of repositories.values()) {
+        const found = blobs.get(digest);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    },
   };
 };

@@ -2,10 +2,12 @@ import { createServer, type RequestListener, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGate, type RegistryAuth } from './registry-auth.ts';
-import { serveBlob, serveUpload } from './registry-blobs.ts';
+import { serveBlob } from './registry-blobs.ts';
 import { BodyTooLarge, createExchange, type Exchange } from './registry-exchange.ts';
-import { serveManifest, serveReferrers, serveTags } from './registry-manifests.ts';
+import { serveReferrers, serveTags } from './registry-lists.ts';
+import { serveManifest } from './registry-manifests.ts';
 import { createStore } from './registry-store.ts';
+import { serveUpload } from './registry-uploads.ts';
 
 export type DevRegistryOptions = {
   /** Serve the referrers API (OCI distribution-spec 1.1). Default: true. */
@@ -16,6 +18,8 @@ export type DevRegistryOptions = {
   readonly delayMs?: () => number;
   /** Take a blob in the one request `POST blobs/uploads/?digest=`; otherwise it opens a session. Default: true. */
   readonly wholeUpload?: boolean;
+  /** Announce `OCI-Chunk-Min-Length`, bytes, and refuse what follows a shorter chunk. Default: none. */
+  readonly chunkMinBytes?: number;
   readonly auth?: RegistryAuth;
   /** Default: one that the system chooses. */
   readonly port?: number;
@@ -34,8 +38,8 @@ export type DevRegistry = {
 };
 
 /**
- * An OCI registry in memory on loopback, plain http: enough for docker, crane, oras and cosign. Nothing is kept after
- * `close`, nothing is ever collected.
+ * An OCI registry in memory on loopback, plain http: the distribution specification 1.1, as far as its conformance tests
+ * reach. Nothing is kept after `close`, nothing is ever collected.
  */
 export const startRegistry = async (options: DevRegistryOptions = {}): Promise<DevRegistry> => {
   const { listener, requests } = registryListener(options);
@@ -64,6 +68,7 @@ export const registryListener = (
   const store = createStore();
   const gate = createGate(options.auth);
   const behaviour = { referrers: options.referrers ?? true, etag: options.etag ?? true };
+  const uploads = { wholeUpload: options.wholeUpload ?? true, chunkMinBytes: options.chunkMinBytes ?? 0 };
   const requests: SeenRequest[] = [];
 
   const serve = async (exchange: Exchange): Promise<void> => {
@@ -78,7 +83,7 @@ export const registryListener = (
       case 'ping':
         return exchange.answer(200, { 'content-type': 'application/json' }, '{}');
       case 'upload':
-        return serveUpload(exchange, store, route.name, route.last, options.wholeUpload ?? true);
+        return serveUpload(exchange, store, route.name, route.last, uploads);
       case 'blob':
         return serveBlob(exchange, store, route.name, route.last);
       case 'manifest':
@@ -134,5 +139,6 @@ const routeOf = (path: string): Route => {
   };
   const known = kinds[kind];
   if (known === undefined || !namePattern.test(name)) return { kind: 'other', name: '', last: '' };
-  return { kind: known, name, last: decodeURIComponent(last) };
+  // Of what stands in tags and digests only the colon may come escaped.
+  return { kind: known, name, last: last.replace(/%3a/i, ':') };
 };

@@ -24,6 +24,12 @@ export const peers = [
   { name: 'grpcurl', version: '1.9.4', judges: 'gRPC reflection and calls from an unmodified client' },
   { name: 'distribution', version: '3.1.1', judges: 'registries with basic and token authentication' },
   { name: 'ggcr-registry', version: '0.20.7', judges: 'registries with the referrers API' },
+  {
+    name: 'oci-conformance',
+    version: '0.0.0-20260831232431-97274622c111',
+    judges: 'the embedded registry, by the tests of the OCI distribution specification',
+  },
+  { name: 'cosign-library', version: '3.1.3', judges: 'signatures a second, by cosign used as a Go library' },
   { name: 'sigstore-verify', version: '1.3.0', judges: 'bundles, by sigstore-go where cosign cannot' },
   { name: 'vault', version: '1.21.0', judges: 'keys in a real Vault' },
   { name: 'ministack', version: '1.5.33', judges: 'keys in AWS KMS, as an emulator has them' },

@@ -11,8 +11,10 @@ import { type PeerName, run, skipWithout, succeeded, temporaryFolder } from './p
 import { answers } from './process.ts';
 import {
   dockerConfig,
+  startCraneRegistry,
   startDistribution,
   startDockerRegistry,
+  startEmbeddedRegistry,
   startGgcrRegistry,
   type Registry,
 } from './registries.ts';
@@ -49,6 +51,8 @@ const kinds: readonly Kind[] = [
     open: true,
     start: () => startGgcrRegistry({ referrers: false }),
   },
+  { label: 'crane registry serve', peer: 'crane', referrers: false, open: true, start: startCraneRegistry },
+  { label: 'the embedded one', peer: 'crane', referrers: true, open: true, start: startEmbeddedRegistry },
   { label: 'docker-registry', peer: 'docker-registry', referrers: false, open: true, start: startDockerRegistry },
   { label: 'distribution', peer: 'distribution', referrers: false, open: true, start: () => startDistribution() },
   {

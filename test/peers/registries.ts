@@ -1,6 +1,7 @@
 // Real OCI registries on loopback: with and without the referrers API, open, and behind basic or token authentication.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { startRegistry } from '../../src/dev/registry.ts';
 import { temporaryFolder, type PeerName } from './peer.ts';
 import { answers, startPeer, type Running } from './process.ts';
 import { startTokenServer, type Credentials, type TokenServer } from './tokens.ts';
@@ -34,6 +35,21 @@ export async function startGgcrRegistry(options: { readonly referrers?: boolean 
     ready: (port) => answers(`http://127.0.0.1:${port}/v2/`, 200),
   });
   return registry(running, {});
+}
+
+/** `crane registry serve`: go-containerregistry's registry as its users start it, which is without the referrers API. */
+export async function startCraneRegistry(): Promise<Registry> {
+  const running = await startPeer('crane', {
+    args: (port) => ['registry', 'serve', '--address', `127.0.0.1:${port}`],
+    ready: (port) => answers(`http://127.0.0.1:${port}/v2/`, 200),
+  });
+  return registry(running, {});
+}
+
+/** Our own, in this process. */
+export async function startEmbeddedRegistry(): Promise<Registry> {
+  const { port, close } = await startRegistry();
+  return registry({ port, pid: process.pid, output: () => '', stop: close }, {});
 }
 
 /** distribution 2.8: no referrers API. */
