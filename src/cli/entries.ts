@@ -28,6 +28,46 @@ export const clientEntries: readonly Entry[] = [
     load: async () => (await import('./keys.ts')).keysGet,
   },
   {
+    name: 'copy',
+    summary: 'copy an image with everything attached to it to another registry',
+    load: async () => (await import('./copy.ts')).copy,
+  },
+  {
+    name: 'save',
+    summary: 'write an image with everything attached to it to a folder (OCI layout)',
+    load: async () => (await import('./save.ts')).save,
+  },
+  {
+    name: 'load',
+    summary: 'push an image with everything attached to it out of a folder (OCI layout)',
+    load: async () => (await import('./load.ts')).load,
+  },
+  {
+    name: 'tree',
+    summary: 'show an image with everything attached to it',
+    load: async () => (await import('./tree.ts')).tree,
+  },
+  {
+    name: 'clean',
+    summary: 'remove signatures, attestations and SBOMs of an image; never the image',
+    load: async () => (await import('./clean.ts')).clean,
+  },
+  {
+    name: 'download signature',
+    summary: 'print the signatures of an image, as cosign does',
+    load: async () => (await import('./download.ts')).downloadSignature,
+  },
+  {
+    name: 'download attestation',
+    summary: 'print the attestations of an image, as cosign does',
+    load: async () => (await import('./download.ts')).downloadAttestation,
+  },
+  {
+    name: 'download sbom',
+    summary: 'print the SBOMs that are attached to an image',
+    load: async () => (await import('./download.ts')).downloadSbom,
+  },
+  {
     name: 'policy explain',
     summary: 'say what policy decides for a request, and why, without signing',
     load: async () => (await import('./policy-explain.ts')).policyExplain,

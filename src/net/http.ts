@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { Agent, type Dispatcher, Pool } from 'undici';
 import type { Context } from '../model/context.ts';
@@ -101,6 +102,7 @@ const dispatch = (agent: Agent, url: URL, asked: HttpRequest, context: Context):
     let received = 0;
     let settled = false;
     const chunks: Buffer[] = [];
+    let taken: Promise<void> = Promise.resolve();
 
     const settle = (): boolean => {
       if (settled) return false;
@@ -131,8 +133,19 @@ const dispatch = (agent: Agent, url: URL, asked: HttpRequest, context: Context):
           origin,
           path,
           method: asked.method,
-          headers: { 'accept-encoding': 'identity', 'user-agent': 'countersign', ...asked.headers },
-          body: asked.body ?? null,
+          headers: {
+            'accept-encoding': 'identity',
+            'user-agent': 'countersign',
+            ...(asked.stream === undefined ? {} : { 'content-length': String(asked.stream.size) }),
+            ...asked.headers,
+          },
+          body:
+            asked.stream === undefined
+              ? (asked.body ?? null)
+              : Readable.from(asked.stream.open(), { objectMode: false }),
+          // Otherwise undici ends the connection after each HEAD, for servers that send a body with it: bytes that nobody has
+          // asked for end it anyway. Every image that is signed is asked for by HEAD.
+          reset: false,
         },
         {
           onRequestStart(started) {
@@ -149,13 +162,23 @@ const dispatch = (agent: Agent, url: URL, asked: HttpRequest, context: Context):
             if (encoding !== undefined && encoding.toLowerCase() !== 'identity') fail(encoded(url.host, encoding));
             limit(Number(headers['content-length'] ?? 0));
           },
-          onResponseData(_, chunk) {
+          onResponseData(started, chunk) {
             received += chunk.byteLength;
             limit(received);
-            if (!settled) chunks.push(chunk);
+            if (settled) return;
+            if (asked.onData === undefined || status !== 200) {
+              chunks.push(chunk);
+              return;
+            }
+            if (chunk.byteLength === 0) return;
+            started.pause();
+            // Not from a microtask: the parser, resumed there, comes back with the next piece before any timer or socket has its turn.
+            taken = asked.onData(chunk).then(() => void setImmediate(() => started.resume()), fail);
           },
           onResponseEnd() {
-            if (settle()) resolve({ status, headers, body: Buffer.concat(chunks, received), url: url.href });
+            void taken.then(() => {
+              if (settle()) resolve({ status, headers, body: Buffer.concat(chunks), url: url.href });
+            });
           },
           onResponseError(_, error) {
             fail(error);

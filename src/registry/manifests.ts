@@ -37,6 +37,11 @@ export type Manifests = {
     condition: Condition | undefined,
     context: Context,
   ): Promise<PutOutcome>;
+  /**
+   * Deletes a manifest by digest (and with it every tag that leads to it), or a tag. `refused`: the registry deletes no such
+   * thing (400, 405, 501), or lets nobody (403) do it.
+   */
+  remove(target: Target, reference: string, context: Context): Promise<'removed' | 'absent' | 'refused'>;
 };
 
 const maxManifestBytes = 4 * 1024 * 1024;
@@ -112,7 +117,18 @@ export const createManifests = (transport: Transport): Manifests => {
     return { kind: 'stored', subject: response.headers['oci-subject'] !== undefined };
   };
 
-  return { get, describe, put };
+  const remove: Manifests['remove'] = (target, reference, context) =>
+    transport.retried(context, async () => {
+      const request = { method: 'DELETE', path: `manifests/${reference}`, maxBytes: maxAnswerBytes } as const;
+      const response = await transport.send(target, 'delete', request, context);
+      read.delete(`${target.registry}/${target.repository}@${reference}`);
+      if ([200, 202, 204].includes(response.status)) return 'removed';
+      if (response.status === 404) return 'absent';
+      if ([400, 401, 403, 405, 501].includes(response.status)) return 'refused';
+      throw statusError(response, target, `delete manifest ${reference}`);
+    });
+
+  return { get, describe, put, remove };
 };
 
 /**

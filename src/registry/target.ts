@@ -9,7 +9,7 @@ export type Target = {
 };
 
 /** What a request does there; the scope of a token says it in these words. */
-export type Actions = 'pull' | 'pull,push';
+export type Actions = 'pull' | 'pull,push' | 'delete';
 
 /** `https://host/v2/` (or http, where configured). Docker Hub's API lives at another name than its images'. */
 export const baseUrl = (target: Target, plainHttpHosts: readonly string[]): string => {

@@ -247,3 +247,34 @@ test('an answer from elsewhere cannot send us to services of our own host', () =
   assert.equal(may('https://registry.example/', 'https://blobs.example/'), true);
   assert.equal(may('https://registry.example/', 'https://10.0.0.9:9000/'), true);
 });
+
+test('a HEAD keeps its connection; one that a server sends a body with costs it, and nothing else', async (t) => {
+  for (const sendsBody of [false, true]) {
+    let connections = 0;
+    const sockets = new Set<Socket>();
+    const server = createTcpServer((socket) => {
+      connections += 1;
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('data', (bytes) => {
+        const body = bytes.toString().startsWith('HEAD') && !sendsBody ? '' : '{"schemaVersion":2}';
+        socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 19\r\ncontent-type: application/json\r\n\r\n${body}`);
+      });
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    t.after(() => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+    });
+    const client = open(t);
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    for (let round = 0; round < 10; round++) {
+      assert.equal((await client.request(get(url, { method: 'HEAD' }), within(10_000))).status, 200);
+      const { body } = await client.request(get(url), within(10_000));
+      assert.equal(Buffer.from(body).toString(), '{"schemaVersion":2}');
+    }
+    // Sent one after the other; undici may open a second connection before the first is free again.
+    if (sendsBody) assert.ok(connections >= 10, `${connections}`);
+    else assert.ok(connections <= 2, `${connections}`);
+  }
+});

@@ -1,0 +1,90 @@
+import { formatReference } from '../registry/reference.ts';
+import { chooseForCleaning, clean as remove, type Cleaned, type CleanType } from '../transfer/clean.ts';
+import { attachmentName } from '../transfer/copy.ts';
+import { gather } from '../transfer/gather.ts';
+import { repositorySource } from '../transfer/repository.ts';
+import { type Command, type Input, type Terminal, UsageError } from './command.ts';
+import { exitCode } from './exit-codes.ts';
+import { printable, table, wantsJson } from './output.ts';
+import {
+  attachedIn,
+  attachedOptions,
+  imageOf,
+  registryOptions,
+  signatureTarget,
+  withRegistries,
+} from './registry-options.ts';
+
+const types: readonly CleanType[] = ['signature', 'attestation', 'sbom', 'referrer', 'all'];
+
+export const clean: Command = {
+  name: 'clean',
+  summary: 'remove signatures, attestations and SBOMs of an image; never the image',
+  usage: ['IMAGE --type TYPE --dry-run', 'IMAGE --type TYPE --force'],
+  about: [
+    'Removes tags (.sig, .att, .sbom) and referrers, bundles included, and what is attached to these; a referrer leaves the index at the fallback tag as well. all: signatures, attestations and SBOMs; referrer: everything that refers to the image by digest, whatever made it. Registries may refuse to delete: what stays is named, and the exit code is then 10.',
+  ],
+  options: [
+    { name: 'type', type: 'text', value: 'TYPE', help: 'what is removed', choices: types },
+    { name: 'dry-run', type: 'flag', help: 'say what would be removed, and remove nothing' },
+    { name: 'force', short: 'f', type: 'flag', help: 'remove it; there is no way back' },
+    { name: 'recursive', short: 'r', type: 'flag', help: 'those of the images below an index as well' },
+    ...attachedOptions,
+    ...registryOptions,
+  ],
+  examples: [
+    'countersign clean registry.example/acme/app:v1 --type all --dry-run',
+    'countersign clean registry.example/acme/app:v1 --type signature --force',
+  ],
+  run: async (input, terminal) => {
+    const reference = imageOf(input);
+    const type = types.find((one) => one === input.text('type'));
+    const dryRun = input.flag('dry-run');
+    if (type === undefined) throw new UsageError(`--type is missing: ${types.join(', ')}.`);
+    if (dryRun === input.flag('force')) throw new UsageError('Say either --dry-run or --force.');
+    return withRegistries(input, terminal, [reference, signatureTarget(input)], async (registries, context) => {
+      const source = repositorySource(registries, reference);
+      const { descriptor } = await registries.resolve(reference, context);
+      const graph = await gather({ source, digest: descriptor.digest }, attachedIn(input, source, registries), context);
+      const images = [...graph.nodes.values()]
+        .filter(({ place }) => place === 'image')
+        .map(({ stored }) => stored.digest);
+      const chosen = chooseForCleaning(graph, type, input.flag('recursive') ? images : [graph.root]);
+      const cleaned = dryRun
+        ? chosen.map((attachment): Cleaned => ({ attachment, outcome: 'would be removed' }))
+        : await remove(registries, graph, chosen, context);
+      report(cleaned, formatReference({ ...reference, digest: graph.root }), input, terminal);
+      return cleaned.some(({ outcome }) => stays.includes(outcome)) ? exitCode.negative : exitCode.ok;
+    });
+  },
+};
+
+const stays: readonly Cleaned['outcome'][] = ['refused', 'unlisted', 'kept'];
+
+const report = (cleaned: readonly Cleaned[], image: string, input: Input, terminal: Terminal): void => {
+  const rows = cleaned.map(({ attachment, outcome }) => ({
+    outcome,
+    kind: attachment.kind,
+    layout: attachment.by,
+    digest: attachment.digest,
+    subject: attachment.subject,
+    repository: attachment.from.name,
+    ...(attachment.by === 'tag' ? { tag: attachment.tag } : {}),
+  }));
+  if (wantsJson(input)) {
+    terminal.out(`${JSON.stringify({ image, attachments: rows }, undefined, 2)}\n`);
+    return;
+  }
+  if (rows.length === 0) terminal.err('There is nothing of that kind.\n');
+  const cells = cleaned.map(({ attachment, outcome }) => [
+    outcome,
+    attachment.kind,
+    `${attachment.from.name}${attachment.by === 'tag' ? ':' : '@'}${attachmentName(attachment)}`,
+  ]);
+  terminal.out(table(cells.map((row) => row.map(printable))));
+  if (cleaned.some(({ outcome }) => outcome === 'refused' || outcome === 'unlisted')) {
+    terminal.err(
+      'The registry refused to delete what is marked so: deletion may be off, or the credentials may not.\n',
+    );
+  }
+};

@@ -1,0 +1,267 @@
+import type { Context } from '../model/context.ts';
+import { type Digest, digestHex, isDigest } from '../model/digest.ts';
+import { CountersignError } from '../model/error.ts';
+import type { BlobDescriptor } from '../registry/blob-stream.ts';
+import type { ManifestDescriptor, StoredManifest } from '../registry/manifest.ts';
+import { manifestTypes } from '../registry/media-types.ts';
+import { platformOf } from '../registry/nested.ts';
+import { mapParallel } from '../registry/places.ts';
+import { classifyReferrer, type Format, formatOf, type Kind, kindOfSuffix } from './kinds.ts';
+import { parseManifest, type Source, type Suffix, suffixes } from './source.ts';
+
+/** One manifest, read whole and checked. */
+export type Node = {
+  readonly stored: StoredManifest;
+  readonly from: Source;
+  /** `image`: the image itself, or below its index; `attached`: everything else. */
+  readonly place: 'image' | 'attached';
+  readonly blobs: readonly BlobDescriptor[];
+  /** The manifests that an index lists and that were gathered. */
+  readonly children: readonly Digest[];
+  /** The layers of an image manifest. */
+  readonly layers: readonly ManifestDescriptor[];
+};
+
+/** That one manifest is attached to another. */
+export type Attachment = {
+  readonly subject: Digest;
+  readonly digest: Digest;
+  readonly from: Source;
+  readonly kind: Kind;
+  readonly format: Format;
+  readonly predicateType: string | undefined;
+} & (
+  | { readonly by: 'tag'; readonly tag: string; readonly suffix: Suffix }
+  | { readonly by: 'referrer'; readonly artifactType: string; readonly annotations: Readonly<Record<string, string>> }
+);
+
+/** Something that is listed as attached and is not taken along. */
+export type Ignored = { readonly digest: string; readonly subject: Digest; readonly why: string };
+
+export type Graph = {
+  readonly root: Digest;
+  readonly nodes: ReadonlyMap<Digest, Node>;
+  /** In the same order each time: signatures, attestations, SBOMs, others. */
+  readonly attachments: readonly Attachment[];
+  readonly ignored: readonly Ignored[];
+};
+
+export type GatherOptions = {
+  /** Where attachments are looked for: the image's place, and others. */
+  readonly attachedIn: readonly Source[];
+  /** What the tags of attachments begin with. Default: nothing. */
+  readonly tagPrefix?: string;
+  /** Are the attachments of attachments, and of manifests below an index, looked for? Default: true. */
+  readonly deep?: boolean;
+};
+
+const maxDepth = 8;
+const maxManifests = 5_000;
+const maxBytes = 128 * 1024 * 1024;
+
+/**
+ * Reads the image, every manifest below it, and everything attached to any of them: cosign's tags, and referrers (API, fallback tag),
+ * and what is attached to these. Throws `failed_precondition`, reason `IMAGE_TOO_LARGE`, beyond 8 levels, 5,000 manifests or 128 MiB
+ * of them; `not_found`, reason `MANIFEST_NOT_FOUND`, for a manifest that an index lists and that is not there.
+ */
+export const gather = async (
+  image: { readonly source: Source; readonly digest: Digest },
+  options: GatherOptions,
+  context: Context,
+): Promise<Graph> => {
+  const nodes = new Map<Digest, Node>();
+  const attachments: Attachment[] = [];
+  const ignored: Ignored[] = [];
+  const started = new Set<Digest>();
+  let bytes = 0;
+
+  type Task = {
+    readonly digest: Digest;
+    readonly from: Source;
+    readonly place: Node['place'];
+    readonly stored?: StoredManifest;
+  };
+
+  /** As soon as it is read: what is only listed must not fill the memory either. */
+  const count = (stored: StoredManifest): void => {
+    bytes += stored.body.byteLength;
+    if (bytes > maxBytes) throw tooLarge(`its manifests have more than ${maxBytes} bytes`);
+    if (attachments.length > maxManifests) throw tooLarge(`more than ${maxManifests} manifests are attached to it`);
+  };
+
+  const expand = async (task: Task): Promise<readonly Task[]> => {
+    const stored = task.stored ?? (await task.from.manifest(task.digest, context));
+    if (stored === undefined) throw absent(task.from, task.digest);
+    if (task.stored === undefined) count(stored);
+    const node = readNode(stored, task.from, task.place);
+    nodes.set(task.digest, node);
+    const below = node.children.map((digest): Task => ({ digest, from: task.from, place: task.place }));
+    const attached = options.deep === false && task.digest !== image.digest ? [] : await attachedTo(node);
+    return [...below, ...attached];
+  };
+
+  const attachedTo = async ({ stored }: Node): Promise<readonly Task[]> => {
+    const subject = stored.digest;
+    const perSource = await mapParallel(options.attachedIn, async (from) => {
+      const [tags, referring] = await Promise.all([byTag(subject, from), byReferrer(subject, from)]);
+      return [...tags, ...referring];
+    });
+    return perSource.flat();
+  };
+
+  const byTag = async (subject: Digest, from: Source): Promise<readonly Task[]> => {
+    const found = await mapParallel(suffixes, async (suffix): Promise<readonly Task[]> => {
+      const tag = `${options.tagPrefix ?? ''}sha256-${digestHex(subject)}.${suffix}`;
+      const stored = await from.tagged(tag, context);
+      if (stored === undefined) return [];
+      count(stored);
+      const { digest } = stored;
+      const kind = kindOfSuffix[suffix];
+      attachments.push({
+        subject,
+        digest,
+        from,
+        kind,
+        format: formatOf[kind],
+        predicateType: undefined,
+        by: 'tag',
+        tag,
+        suffix,
+      });
+      return [{ digest, from, place: 'attached', stored }];
+    });
+    return found.flat();
+  };
+
+  const byReferrer = async (subject: Digest, from: Source): Promise<readonly Task[]> => {
+    const found = await mapParallel(
+      onePerDigest(await from.referrers(subject, context)),
+      async (entry): Promise<readonly Task[]> => {
+        const { digest, mediaType } = entry;
+        const skip = (why: string): readonly Task[] => {
+          ignored.push({ digest, subject, why });
+          return [];
+        };
+        if (!isDigest(digest)) return skip('its digest is of an algorithm that is not read here');
+        if (!manifestTypes.includes(mediaType)) return skip(`it is ${mediaType}, which is no manifest`);
+        const stored = await from.manifest(digest, context);
+        if (stored === undefined) return skip('it is listed and not there');
+        count(stored);
+        const manifest = parseManifest(stored, from);
+        const whole = 'image' in manifest ? manifest.image : manifest.index;
+        const referred = whole['subject'] as { readonly digest?: unknown } | null | undefined;
+        if (referred?.digest !== subject) return skip('it refers to something else');
+        const image = 'image' in manifest ? manifest.image : undefined;
+        attachments.push({
+          subject,
+          digest,
+          from,
+          ...classifyReferrer(image, entry),
+          by: 'referrer',
+          artifactType: image?.artifactType ?? image?.config.mediaType ?? entry.artifactType ?? '',
+          annotations: whole.annotations ?? {},
+        });
+        return [{ digest, from, place: 'attached', stored }];
+      },
+    );
+    return found.flat();
+  };
+
+  let level: readonly Task[] = [{ digest: image.digest, from: image.source, place: 'image' }];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > maxDepth) throw tooLarge(`it goes deeper than ${maxDepth} levels`);
+    const fresh = level.filter(({ digest }) => !started.has(digest) && started.add(digest));
+    if (started.size > maxManifests) throw tooLarge(`it has more than ${maxManifests} manifests`);
+    level = (await mapParallel(fresh, expand)).flat();
+  }
+  return { root: image.digest, nodes, attachments: sorted(attachments), ignored };
+};
+
+const readNode = (stored: StoredManifest, from: Source, place: Node['place']): Node => {
+  const manifest = parseManifest(stored, from);
+  if ('index' in manifest) {
+    const entries = manifest.index.manifests ?? [];
+    const isManifest = ({ mediaType }: ManifestDescriptor): boolean => manifestTypes.includes(mediaType);
+    return {
+      stored,
+      from,
+      place,
+      layers: [],
+      children: [...new Set(entries.filter(isManifest).map((entry) => asBlob(entry).digest))],
+      blobs: entries.filter((entry) => !isManifest(entry)).map(asBlob),
+    };
+  }
+  const { config, layers } = manifest.image;
+  return {
+    stored,
+    from,
+    place,
+    children: [],
+    layers: layers ?? [],
+    blobs: [config, ...(layers ?? [])].filter(isHere).map(asBlob),
+  };
+};
+
+const onePerDigest = (entries: readonly ManifestDescriptor[]): readonly ManifestDescriptor[] => [
+  ...new Map(entries.map((entry) => [entry.digest, entry])).values(),
+];
+
+/** Layers that lie elsewhere, by their URLs, are not for registries to pass on (OCI image-spec "Non-Distributable Layers"). */
+const isHere = ({ mediaType, ...layer }: ManifestDescriptor): boolean =>
+  !(/nondistributable|\.foreign\./.test(mediaType) && Array.isArray(layer['urls']));
+
+const asBlob = ({ mediaType, digest, size }: ManifestDescriptor): BlobDescriptor => {
+  if (isDigest(digest)) return { mediaType, digest, size };
+  throw new CountersignError(
+    'failed_precondition',
+    'DIGEST_UNSUPPORTED',
+    `A manifest lists ${digest.slice(0, 100)}; only SHA-256 digests can be checked.`,
+  );
+};
+
+/** The manifest of one platform (`os/arch[/variant]`) below an index. Throws `not_found`, reason `PLATFORM_NOT_FOUND`, that names those that there are. */
+export const findPlatform = async (
+  source: Source,
+  digest: Digest,
+  platform: string,
+  context: Context,
+): Promise<Digest> => {
+  const found = new Map<string, Digest>();
+  const seen = new Set<Digest>();
+  const look = async (at: Digest, depth: number): Promise<void> => {
+    if (depth > maxDepth || seen.size > maxManifests) throw tooLarge(`its index is too deep or too long`);
+    if (seen.has(at)) return;
+    seen.add(at);
+    const stored = await source.manifest(at, context);
+    if (stored === undefined) throw absent(source, at);
+    const manifest = parseManifest(stored, source);
+    if (!('index' in manifest)) return;
+    for (const entry of manifest.index.manifests ?? []) {
+      const name = platformOf(entry['platform']);
+      if (name !== undefined && isDigest(entry.digest) && !found.has(name)) found.set(name, entry.digest);
+      else if (name === undefined && isDigest(entry.digest) && /index|list/.test(entry.mediaType))
+        await look(entry.digest, depth + 1);
+    }
+  };
+  await look(digest, 0);
+  const chosen = found.get(platform) ?? [...found].find(([name]) => name.startsWith(`${platform}/`))?.[1];
+  if (chosen !== undefined) return chosen;
+  const names = [...found.keys()].filter((name) => name !== 'unknown/unknown').slice(0, 50);
+  const has = names.length === 0 ? 'it is no index of platforms' : `it has ${names.join(', ')}`;
+  throw new CountersignError('not_found', 'PLATFORM_NOT_FOUND', `The image has no platform ${platform}: ${has}.`);
+};
+
+const order: Readonly<Record<Kind, number>> = { signature: 0, attestation: 1, sbom: 2, other: 3 };
+
+/** The same order whatever came first over the network. */
+const sorted = (attachments: readonly Attachment[]): readonly Attachment[] =>
+  attachments.toSorted(
+    (a, b) =>
+      order[a.kind] - order[b.kind] || (a.by === b.by ? (a.digest < b.digest ? -1 : 1) : a.by === 'tag' ? -1 : 1),
+  );
+
+const tooLarge = (what: string): CountersignError =>
+  new CountersignError('failed_precondition', 'IMAGE_TOO_LARGE', `The image cannot be gathered: ${what}.`);
+
+const absent = (source: Source, digest: Digest): CountersignError =>
+  new CountersignError('not_found', 'MANIFEST_NOT_FOUND', `${source.name} has no manifest ${digest}.`);

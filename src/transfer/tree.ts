@@ -1,0 +1,74 @@
+import type { Digest } from '../model/digest.ts';
+import { nodeOf } from './copy.ts';
+import type { Attachment, Graph } from './gather.ts';
+import type { Format, Kind } from './kinds.ts';
+
+/** An image, or a manifest below it or attached to it, with what hangs on it. */
+export type TreeNode = {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  /** bytes of the manifest */
+  readonly size: number;
+  /** The manifests that an index lists. */
+  readonly manifests: readonly TreeNode[];
+  readonly attached: readonly TreeAttachment[];
+};
+
+export type TreeAttachment = {
+  readonly kind: Kind;
+  readonly format: Format;
+  readonly layout: 'tag' | 'referrer';
+  readonly repository: string;
+  readonly tag?: string;
+  readonly artifactType?: string;
+  readonly predicateType?: string;
+  /** Signatures, envelopes, bundles or other content: the layers. */
+  readonly contents: readonly TreeContent[];
+  readonly manifest: TreeNode;
+};
+
+export type TreeContent = {
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly size: number;
+  readonly predicateType?: string;
+};
+
+/** The tree of what was gathered. What is known of predicates is what annotations say. A manifest that was shown already, above or before, is not unfolded again. */
+export const treeOf = (graph: Graph): TreeNode => {
+  const shown = new Set<Digest>();
+
+  const nodeAt = (digest: Digest): TreeNode => {
+    const { stored, children } = nodeOf(graph, digest);
+    const { mediaType, body } = stored;
+    const own = { digest, mediaType, size: body.byteLength };
+    if (shown.has(digest)) return { ...own, manifests: [], attached: [] };
+    shown.add(digest);
+    const manifests = children.map(nodeAt);
+    return {
+      ...own,
+      manifests,
+      attached: graph.attachments.filter(({ subject }) => subject === digest).map(attachedAt),
+    };
+  };
+
+  const attachedAt = (attachment: Attachment): TreeAttachment => {
+    const { kind, format, by, from, digest, predicateType } = attachment;
+    return {
+      kind,
+      format,
+      layout: by,
+      repository: from.name,
+      ...(by === 'tag' ? { tag: attachment.tag } : { artifactType: attachment.artifactType }),
+      ...(predicateType === undefined ? {} : { predicateType }),
+      contents: nodeOf(graph, digest).layers.map((layer) => {
+        const type = layer.annotations?.['predicateType'];
+        const { mediaType, size } = layer;
+        return { digest: layer.digest, mediaType, size, ...(type === undefined ? {} : { predicateType: type }) };
+      }),
+      manifest: nodeAt(digest),
+    };
+  };
+
+  return nodeAt(graph.root);
+};

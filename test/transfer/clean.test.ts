@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, it, type TestContext } from 'node:test';
+import type { Manifest } from '../../src/dev/registry-client.ts';
+import type { Digest } from '../../src/model/digest.ts';
+import { chooseForCleaning, clean, type CleanType } from '../../src/transfer/clean.ts';
+import { gather } from '../../src/transfer/gather.ts';
+import { repositorySource } from '../../src/transfer/repository.ts';
+import { context, ociManifest, pushEverything, registries, registry, repository } from './world.ts';
+
+const cleaned = async (test: TestContext, host: string, digest: Digest, type: CleanType) => {
+  const parts = registries(test);
+  const source = repositorySource(parts, { registry: host, repository: 'acme/app' });
+  const graph = await gather({ source, digest }, { attachedIn: [source] }, context(test));
+  return clean(parts, graph, chooseForCleaning(graph, type, [graph.root]), context(test));
+};
+
+const left = async (test: TestContext, host: string, digest: Digest): Promise<readonly Digest[]> => {
+  const source = repositorySource(registries(test), { registry: host, repository: 'acme/app' });
+  const graph = await gather({ source, digest }, { attachedIn: [source] }, context(test));
+  assert.deepEqual(graph.ignored, []);
+  return graph.attachments.map((one) => one.digest).sort();
+};
+
+/** A registry in front of which something answers DELETE itself. */
+const deleting = async (
+  test: TestContext,
+  host: string,
+  answer: (path: string) => number | undefined,
+): Promise<string> => {
+  const server = createServer((incoming, outgoing) => {
+    const status = incoming.method === 'DELETE' ? answer(incoming.url ?? '') : undefined;
+    if (status !== undefined) {
+      outgoing.writeHead(status).end();
+      return;
+    }
+    const { method, headers, url } = incoming;
+    const onward = request(`http://${host}${url}`, { method, headers: { ...headers, host } }, (got) => {
+      outgoing.writeHead(got.statusCode ?? 500, got.headers);
+      got.pipe(outgoing);
+    });
+    incoming.pipe(onward);
+  });
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  test.after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+};
+
+describe('clean', () => {
+  for (const referrers of [true, false]) {
+    it(`removes each type and no other, ${referrers ? 'with' : 'without'} the referrers API; the image stays`, async (test) => {
+      const { host } = await registry(test, { referrers });
+      const made = await pushEverything(host, 'acme/app', referrers);
+      const other = await made.there.putManifest({
+        ...(await made.there.manifest(made.bundle)).manifest,
+        artifactType: 'application/vnd.example.thing',
+        layers: [],
+      } as Manifest);
+      if (!referrers) await made.there.fallback(made.index, [made.bundle, made.provenance, other]);
+      const nested = [made.nestedSig, made.nestedBundle];
+
+      await cleaned(test, host, made.index, 'signature');
+      assert.deepEqual(
+        await left(test, host, made.index),
+        [...nested, made.att, made.sbom, made.provenance, made.onBundle, other].sort(),
+      );
+      await cleaned(test, host, made.index, 'sbom');
+      assert.deepEqual(
+        await left(test, host, made.index),
+        [...nested, made.att, made.provenance, made.onBundle, other].sort(),
+      );
+      const outcomes = await cleaned(test, host, made.index, 'attestation');
+      assert.ok(outcomes.every(({ outcome }) => outcome === 'removed'));
+      assert.deepEqual(await left(test, host, made.index), [...nested, other].sort());
+      await cleaned(test, host, made.index, 'referrer');
+      assert.deepEqual(await left(test, host, made.index), [...nested].sort());
+      const there = repository(host, 'acme/app');
+      assert.equal((await there.manifest('v1')).digest, made.index);
+      await Promise.all([made.amd64, made.arm64].map((digest) => there.manifest(digest)));
+      if (!referrers) assert.ok(!(await there.tags()).includes(made.index.replace(':', '-')));
+    });
+  }
+
+  it('by digest, where the registry deletes no tags', async (test) => {
+    const { host } = await registry(test);
+    const made = await pushEverything(host, 'acme/app', true);
+    const front = await deleting(test, host, (path) => (path.includes('/manifests/sha256:') ? undefined : 405));
+    const outcomes = await cleaned(test, front, made.index, 'all');
+    assert.ok(outcomes.every(({ outcome }) => outcome === 'removed'));
+    assert.deepEqual(await left(test, host, made.index), [made.nestedSig, made.nestedBundle].sort());
+  });
+
+  it('names what the registry refuses to delete; a referrer is taken out of the fallback index all the same', async (test) => {
+    const { host } = await registry(test, { referrers: false });
+    const made = await pushEverything(host, 'acme/app', false);
+    const front = await deleting(test, host, () => 405);
+    const outcomes = await cleaned(test, front, made.index, 'all');
+    const of = (digest: Digest) => outcomes.find(({ attachment }) => attachment.digest === digest)?.outcome;
+    assert.equal(of(made.sig), 'refused');
+    assert.equal(of(made.bundle), 'unlisted');
+    const still = await left(test, host, made.index);
+    assert.ok(still.includes(made.sig) && !still.includes(made.bundle));
+  });
+
+  it('never deletes a manifest of the image, whatever tags lead to it', async (test) => {
+    const { host } = await registry(test);
+    const made = await pushEverything(host, 'acme/app', true);
+    const { manifest } = await made.there.manifest(made.amd64);
+    await made.there.putManifest({ ...manifest, mediaType: ociManifest }, `${made.index.replace(':', '-')}.sig`);
+    const front = await deleting(test, host, (path) => (path.includes('/manifests/sha256:') ? undefined : 405));
+    const outcomes = await cleaned(test, front, made.index, 'signature');
+    assert.equal(outcomes.find(({ attachment }) => attachment.digest === made.amd64)?.outcome, 'kept');
+    await made.there.manifest(made.amd64);
+  });
+});
