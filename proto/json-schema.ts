@@ -60,6 +60,10 @@ const scalarSchema = (scalar: ScalarType | undefined, rules: FieldRules | undefi
     }
     case ScalarType.BOOL:
       return { type: 'boolean' };
+    case ScalarType.INT32:
+      return { type: 'integer', minimum: -(2 ** 31), maximum: 2 ** 31 - 1 };
+    case ScalarType.UINT32:
+      return { type: 'integer', minimum: 0, maximum: 2 ** 32 - 1 };
     default:
       throw new Error(`no JSON Schema for scalar ${scalar}: the contract has none of it yet`);
   }
@@ -124,11 +128,36 @@ const oneofSchema = (oneof: DescOneof): Json | undefined =>
     ? { oneOf: oneof.fields.map(({ jsonName }) => ({ required: [jsonName] })) }
     : undefined;
 
+/** google.rpc.Status in JSON: its `details` are any messages, each with its type. */
+const statusSchema: Json = {
+  type: 'object',
+  description: 'An error as gRPC has it (google.rpc.Status): what would have been the status of a call of its own.',
+  properties: {
+    code: { type: 'integer', minimum: 1, maximum: 16, description: 'A code of google.rpc.Code.' },
+    message: { type: 'string', description: 'What is wrong and what to do.' },
+    details: {
+      type: 'array',
+      description: 'google.rpc.ErrorInfo, RequestInfo, BadRequest and RetryInfo, named by `@type`.',
+      items: {
+        type: 'object',
+        properties: { '@type': { type: 'string', pattern: '^type[.]googleapis[.]com/google[.]rpc[.]' } },
+        required: ['@type'],
+      },
+    },
+  },
+  required: ['code', 'message', 'details'],
+};
+
+/** Messages of others whose schema is written here; what they hold is no part of the document. */
+export const foreignSchemas: Readonly<Record<string, Json>> = { 'google.rpc.Status': statusSchema };
+
 /**
  * The schema of a message. In a request unknown fields are refused and what must be there is `required`; a response always
  * has its scalar fields and may grow new ones.
  */
 export const messageSchema = (message: DescMessage, isRequest: boolean): Json => {
+  const foreign = foreignSchemas[message.typeName];
+  if (foreign !== undefined) return foreign;
   const always = ({ fieldKind, oneof }: DescField): boolean => fieldKind !== 'message' && oneof === undefined;
   const required = message.fields.filter(isRequest ? isRequired : always).map(({ jsonName }) => jsonName);
   const oneofs = isRequest ? message.oneofs.map(oneofSchema).filter((each) => each !== undefined) : [];

@@ -9,7 +9,7 @@ import {
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { errorTable } from '../src/api/errors.ts';
 import { type Route, routesOf } from '../src/api/routes.ts';
-import { commentOf, fieldSchema, type Json, messageSchema, schemaName } from './json-schema.ts';
+import { commentOf, fieldSchema, foreignSchemas, type Json, messageSchema, schemaName } from './json-schema.ts';
 
 const problemSchema: Json = {
   type: 'object',
@@ -100,7 +100,7 @@ const operation = (method: DescMethod, route: Route): Json => {
       200: {
         description: commentOf(method.output),
         headers: { 'x-request-id': { $ref: '#/components/headers/RequestId' } },
-        content: jsonOf(method.output),
+        content: jsonOf(method.output, method.methodKind === 'server_streaming'),
       },
       ...Object.fromEntries(failures),
       default: { $ref: '#/components/responses/default' },
@@ -108,14 +108,18 @@ const operation = (method: DescMethod, route: Route): Json => {
   };
 };
 
-const jsonOf = (message: DescMessage): Json => ({
-  'application/json': { schema: { $ref: `#/components/schemas/${schemaName(message)}` } },
+/** A stream is one message a line. */
+const jsonOf = (message: DescMessage, isStream = false): Json => ({
+  [isStream ? 'application/x-ndjson' : 'application/json']: {
+    schema: { $ref: `#/components/schemas/${schemaName(message)}` },
+  },
 });
 
 /** Every message and enum that a message holds, itself included. */
 const reach = (message: DescMessage, found = new Set<DescMessage | DescEnum>()): Set<DescMessage | DescEnum> => {
   if (found.has(message)) return found;
   found.add(message);
+  if (foreignSchemas[message.typeName] !== undefined) return found;
   for (const field of message.fields) {
     if (field.message) reach(field.message, found);
     if (field.enum) found.add(field.enum);

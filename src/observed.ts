@@ -72,7 +72,7 @@ const serverAttributes = (repository: string): Attributes => {
   return { 'server.address': bare, ...(port !== undefined && { 'server.port': Number(port) }) };
 };
 
-/** Spans `registry.resolve`, `registry.attach`, `registry.read` with the registry's host, leg `registry`, errors by reason. */
+/** Spans `registry.resolve`, `.attach`, `.read`, `.look`, `.nested` with the registry's host, leg `registry`, errors by reason. */
 export const observeRegistry = (registry: Registry): Registry => {
   const observe = <T>(
     span: string,
@@ -90,6 +90,10 @@ export const observeRegistry = (registry: Registry): Registry => {
       observe('registry.attach', image, repository, () => registry.attach(image, sealed, repository, context)),
     attachments: (image, repository, context) =>
       observe('registry.read', image, repository, () => registry.attachments(image, repository, context)),
+    present: (image, sought, repository, context) =>
+      observe('registry.look', image, repository, () => registry.present(image, sought, repository, context)),
+    nested: (image, context) => observe('registry.nested', image, undefined, () => registry.nested(image, context)),
+    layouts: (image, repository) => registry.layouts(image, repository),
     close: () => registry.close(),
   };
 };

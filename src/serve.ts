@@ -2,9 +2,8 @@ import { readFile } from 'node:fs/promises';
 import type { Check } from './api/admin.ts';
 import { startAdmin } from './api/admin.ts';
 import { startGrpc } from './api/grpc.ts';
-import type { Edge } from './api/handle.ts';
-import { createLimiter } from './api/limiter.ts';
-import { defaultLimits, type Limits } from './api/limits.ts';
+import { createEdge } from './api/handle.ts';
+import { limitsOf } from './api/limits.ts';
 import { startRest } from './api/rest.ts';
 import type { ListenerSecurity } from './api/security.ts';
 import { warmValidation } from './api/warm.ts';
@@ -16,6 +15,7 @@ import { loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { formats } from './formats/formats.ts';
 import { assertFipsKeys } from './fips-start.ts';
+import { createAmbientIdentities } from './keys/ambient-identities.ts';
 import { openKeyring } from './keys/keyring.ts';
 import { CountersignError } from './model/error.ts';
 import { createHttpClient, type HttpClientOptions } from './net/http.ts';
@@ -26,6 +26,7 @@ import { loadCredentials } from './registry/credentials.ts';
 import { namedRegistry } from './registry/named.ts';
 import { createRegistry } from './registry/registry.ts';
 import { createService } from './service.ts';
+import { createRepeats } from './signing/repeats.ts';
 import { createLogger, flushLog, type Logger } from './telemetry/log.ts';
 import { lagCheck } from './telemetry/lag.ts';
 import { injectHeaders } from './telemetry/spans.ts';
@@ -65,13 +66,24 @@ export const startService = async (
   opened.defer(() => audit.close());
   const policy = await openPolicy(config);
   const outbound = await outboundOptions(config);
-  const { credentials, warnings } = await loadCredentials(config.registry);
-  for (const warning of warnings) logger.warn({ warning }, 'registry credentials');
-
   const { plainHttpHosts, tries, allow, destinations, settleMs } = config.registry;
   const { allowPrivate } = config.outbound;
+  const identities = createAmbientIdentities({
+    createHttp: (options) =>
+      createHttpClient({ ...outbound, ...options, allowPrivate: [...allowPrivate, ...(options.allowPrivate ?? [])] }),
+  });
+  opened.defer(() => identities.close());
+  // Token services of clouds are where the configuration says, so they may be at a private address, as behind a private endpoint.
+  const tokenHttp = createHttpClient({ ...outbound, plainHttpHosts: [] });
+  opened.defer(() => tokenHttp.close());
+  const { credentials, names } = await loadCredentials(config.registry, {
+    http: tokenHttp,
+    identities,
+    warn: (problem) =>
+      logger.warn({ err: problem }, 'a file of registry credentials changed, and what it said before counts'),
+  });
   // Callers say which registry is asked, and registries what is asked next: only what is named may be at a private address.
-  const named = namedRegistry(config.registry, credentials);
+  const named = namedRegistry(config.registry, names, () => policy.repositories());
   const http = createHttpClient({ ...outbound, plainHttpHosts, named });
   const registry = createRegistry({
     http,
@@ -111,14 +123,16 @@ export const startService = async (
       registry: observeRegistry(registry),
       audit: observeAudit(audit),
       now: () => new Date(),
+      repeats: createRepeats(),
       record: config.signing.record,
     },
   });
   warmValidation();
 
-  const { maxInFlight, maxQueued, maxRequestMs, drainMs } = config.limits;
-  const limits: Limits = { ...defaultLimits, maxInFlight, maxQueued, maxRequestMs };
-  const edge: Edge = { service, limiter: createLimiter(maxInFlight, maxQueued), logger, maxRequestMs };
+  const { drainMs, ...bounds } = config.limits;
+  const limits = limitsOf(bounds);
+  const stopping = new AbortController();
+  const edge = createEdge(service, logger, limits, stopping.signal);
   const warm = warmUp({ callers, issuerCount: config.callers.oidc.length, keyring, logger });
   opened.defer(() => warm.stop());
   const lag = lagCheck();
@@ -152,8 +166,11 @@ export const startService = async (
   const stop = async (): Promise<void> => {
     draining = true;
     grpc?.setServing(false);
-    logger.info({ drainMs, inFlight: edge.limiter.inFlight }, 'draining');
+    logger.info({ drainMs, inFlight: edge.limiter.inFlight, batches: edge.batchLimiter.inFlight }, 'draining');
+    // The other half is for the items that have begun by then, and for saying of the rest that they have not.
+    const noMore = setTimeout(() => stopping.abort(), drainMs / 2);
     await Promise.all([grpc?.close(drainMs), rest?.close(drainMs)]);
+    clearTimeout(noMore);
     await running.disposeAsync();
     logger.info({}, 'stopped');
   };

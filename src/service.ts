@@ -11,6 +11,7 @@ import { policyDenied } from './policy/denied.ts';
 import { predicateType } from './predicates/predicates.ts';
 import { attest, attestQuestion } from './signing/attest.ts';
 import type { SigningPorts } from './signing/ports.ts';
+import { signBatch } from './signing/sign-batch.ts';
 import { sign, signQuestion } from './signing/sign.ts';
 import { questionSubject, targetOf } from './signing/target.ts';
 import { verify } from './verification/verify-command.ts';
@@ -37,6 +38,16 @@ export const createService = ({ callers, signing, keyNames }: ServiceParts): Ser
     authenticate: (credentials, context) => authenticate(callers, credentials, context),
     sign: (command, caller, context) => sign(command, caller, context, signing),
     attest: (command, caller, context) => attest(command, caller, context, signing),
+    signBatch: (command, caller, context, terms) =>
+      signBatch(
+        command,
+        (work, part) =>
+          work.verb === 'sign'
+            ? sign(work.command, caller, part, signing)
+            : attest(work.command, caller, part, signing),
+        terms,
+        context,
+      ),
 
     verify: async (command, caller, context) => {
       for (const question of verifyQuestions(command, caller)) allow(question);
@@ -54,7 +65,9 @@ export const createService = ({ callers, signing, keyNames }: ServiceParts): Ser
     explain: (command, caller) => {
       const target = targetOf(command.subject);
       return decide(
-        'predicateType' in command ? attestQuestion(command, target, caller) : signQuestion(command, target, caller),
+        'predicateType' in command
+          ? attestQuestion(command, target, caller, registry)
+          : signQuestion(command, target, caller, registry),
       );
     },
 

@@ -13,6 +13,8 @@ export type Output = {
   readonly mediaType: string;
   readonly content: string;
   readonly signature: string;
+  /** It was there already. */
+  readonly existing: boolean;
   readonly stored?: {
     readonly repository: string;
     readonly digest: string;

@@ -51,13 +51,12 @@ const formatNames: Readonly<Record<number, FormatName>> = {
   [Format.BUNDLE]: 'bundle',
 };
 
-/** The formats asked for, BUNDLE when none is. `refuse` says why one does not fit this request. */
+/** The formats asked for; none: those configured. `refuse` says why one does not fit this request. */
 export const decodeFormats = (
   messages: readonly Format[],
   violations: FieldViolation[],
   refuse: (format: FormatName) => string | undefined,
 ): FormatName[] => {
-  if (messages.length === 0) return ['bundle'];
   return messages.flatMap((message, index) => {
     const format = formatNames[message];
     if (format === undefined) return [];
@@ -119,4 +118,22 @@ export const decodeAnnotations = (
     violations.push({ field: `annotations[${JSON.stringify(name)}]`, description });
   }
   return Object.assign(Object.create(null), annotations);
+};
+
+/** Every manifest below an index too? */
+export const decodeRecursive = (
+  { recursive, platforms }: { readonly recursive: boolean; readonly platforms: readonly string[] },
+  subject: Subject | undefined,
+  violations: FieldViolation[],
+): { readonly platforms: readonly string[] } | undefined => {
+  if (recursive && subject !== undefined && subject.kind !== 'image') {
+    violations.push({ field: 'recursive', description: 'is for images; a blob lists nothing' });
+  }
+  if (!recursive && platforms.length > 0) {
+    violations.push({
+      field: 'platforms',
+      description: 'has a meaning only with recursive; set it, or leave this empty',
+    });
+  }
+  return recursive ? { platforms } : undefined;
 };

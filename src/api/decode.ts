@@ -23,6 +23,7 @@ import {
   collect,
   decodeAnnotations,
   decodeFormats,
+  decodeRecursive,
   decodeRepository,
   decodeStorage,
   decodeSubject,
@@ -62,7 +63,16 @@ const signCommand = (message: SignRequest, found: readonly FieldViolation[], pre
   const formats = decodeFormats(message.formats, violations, refuseForSign(subject));
   const annotations = decodeAnnotations(message.annotations, subject, violations);
   const storage = decodeStorage(message.storage, subject, violations);
-  return { subject: settled(subject, below(prefix, violations)), key: message.key, formats, annotations, storage };
+  const recursive = decodeRecursive(message, subject, violations);
+  return {
+    subject: settled(subject, below(prefix, violations)),
+    key: message.key,
+    formats,
+    annotations,
+    storage,
+    ifAbsent: message.ifAbsent ?? true,
+    recursive,
+  };
 };
 
 const noAnnotations: Readonly<Record<string, string>> = Object.freeze(Object.create(null));
@@ -82,6 +92,7 @@ const attestCommand = (
     formats,
     annotations: noAnnotations,
     storage,
+    ifAbsent: ('ifAbsent' in message ? message.ifAbsent : undefined) ?? false,
     predicateType: message.predicateType,
   };
 };

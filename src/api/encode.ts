@@ -22,7 +22,7 @@ import {
 import type { KeyDescription } from '../keys/port.ts';
 import type { Caller } from '../model/caller.ts';
 import type { Decision } from '../model/decision.ts';
-import type { SignResult, StoredSignature } from '../model/result.ts';
+import type { NestedResult, SignResult, StoredSignature } from '../model/result.ts';
 import type { SignatureVerdict, Verdict } from '../model/verdict.ts';
 import {
   encodeDecision,
@@ -35,11 +35,12 @@ import {
 } from './encode-fields.ts';
 import type { KeyListing } from './service.ts';
 
-const output = ({ sealed, stored }: StoredSignature) => ({
+const output = ({ sealed, stored, existing }: StoredSignature) => ({
   format: formatNumbers[sealed.format],
   mediaType: sealed.mediaType,
   content: sealed.content,
   signature: sealed.signature,
+  existing,
   ...(stored === undefined ? {} : { stored: encodeStoredAt(stored) }),
 });
 
@@ -51,11 +52,21 @@ const signed = (result: SignResult, requestId: string) => ({
   decision: encodeDecision(result.decision, false),
   auditId: result.auditId,
   requestId,
+  notices: [...result.notices],
+});
+
+const nested = ({ digest, platform, outputs, key: version, auditId, notices }: NestedResult) => ({
+  digest,
+  platform: platform ?? '',
+  outputs: outputs.map(output),
+  key: encodeKeyVersion(version),
+  auditId,
+  notices: [...notices],
 });
 
 /** All encoders: result, caller, request id -> message. Pure. */
 export const encodeSign = (result: SignResult, _caller: Caller, requestId: string): SignResponse =>
-  create(SignResponseSchema, signed(result, requestId));
+  create(SignResponseSchema, { ...signed(result, requestId), nested: result.nested.map(nested) });
 
 export const encodeAttest = (result: SignResult, _caller: Caller, requestId: string): AttestResponse =>
   create(AttestResponseSchema, { ...signed(result, requestId), predicateType: result.predicateType ?? '' });
@@ -94,6 +105,7 @@ export const encodeVerify = (verdict: Verdict, _caller: Caller, requestId: strin
     digest: verdict.digest,
     signatures: verdict.signatures.map(signatureVerdict),
     requestId,
+    notices: [...verdict.notices],
   });
 
 const key = (

@@ -1,14 +1,23 @@
 import { type DescMessage, type Message, toBinary } from '@bufbuild/protobuf';
-import { type handleUnaryCall, type Metadata, Server, type ServerUnaryCall } from '@grpc/grpc-js';
+import {
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type Metadata,
+  Server,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
 import { file_google_rpc_error_details } from '../gen/google/rpc/error_details_pb.ts';
 import { file_google_rpc_status } from '../gen/google/rpc/status_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
+import { cancelled } from '../model/context.ts';
+import { untilDrained } from './backpressure.ts';
 import { grpcDefinition } from './grpc-definition.ts';
 import { listenGrpc } from './grpc-listener.ts';
-import { type Edge, type Exchange, handle } from './handle.ts';
+import { type Edge, type Exchange, handle, handleStream } from './handle.ts';
 import { addHealth } from './health.ts';
 import type { Limits } from './limits.ts';
-import { type Method, methods, services } from './methods.ts';
+import { type Method, methods, services, type StreamMethod, streamMethods } from './methods.ts';
 import { readBinary } from './read.ts';
 import { addReflection } from './reflection.ts';
 import type { ListenAddress, ListenerSecurity } from './security.ts';
@@ -33,7 +42,8 @@ export type GrpcEdge = {
   close(graceMs: number): Promise<void>;
 };
 
-type Call = ServerUnaryCall<Buffer, Uint8Array>;
+type StreamCall = ServerWritableStream<Buffer, Uint8Array>;
+type Call = ServerUnaryCall<Buffer, Uint8Array> | StreamCall;
 
 const values = (metadata: Metadata, name: string): string[] => metadata.get(name).map(String);
 
@@ -47,7 +57,7 @@ const exchangeOf = (call: Call): Exchange<Uint8Array> => {
     timeoutMs: deadline === Number.POSITIVE_INFINITY ? deadline : deadline - Date.now(),
     // Covers the client's deadline, its cancelling and a lost connection; also comes after an answer.
     onCancel: (cancel) => void call.on('cancelled', cancel),
-    read: (schema) => readBinary(schema, call.request),
+    decode: (decoder) => decoder.decode(readBinary(decoder.desc.input, call.request)),
     write,
   };
 };
@@ -58,6 +68,19 @@ const unary =
     const answer = await handle(edge, method, exchangeOf(call));
     if (answer.error === undefined) callback(null, answer.written);
     else callback(toStatus(answer.error, answer.requestId));
+  };
+
+const serverStream =
+  (edge: Edge, method: StreamMethod, readMs: number): handleServerStreamingCall<Buffer, Uint8Array> =>
+  async (call) => {
+    const send = async (bytes: Uint8Array): Promise<void> => {
+      // A write after that would never come back.
+      if (call.cancelled) throw cancelled();
+      if (!call.write(bytes)) await untilDrained(call, 'cancelled', readMs);
+    };
+    const { requestId, error } = await handleStream(edge, method, { ...exchangeOf(call), send });
+    if (error === undefined) call.end();
+    else call.emit('error', toStatus(error, requestId));
   };
 
 const serverOptions = (limits: Limits) => ({
@@ -78,10 +101,13 @@ const serverOptions = (limits: Limits) => ({
 export const startGrpc = async ({ edge, address, security, limits }: GrpcOptions): Promise<GrpcEdge> => {
   const server = new Server(serverOptions(limits));
   for (const service of services) {
-    const own = methods.filter(({ desc }) => desc.parent.typeName === service.typeName);
+    const isOwn = ({ desc }: Method | StreamMethod): boolean => desc.parent.typeName === service.typeName;
     server.addService(
       grpcDefinition(service),
-      Object.fromEntries(own.map((method) => [method.name, unary(edge, method)])),
+      Object.fromEntries([
+        ...methods.filter(isOwn).map((method) => [method.name, unary(edge, method)]),
+        ...streamMethods.filter(isOwn).map((method) => [method.name, serverStream(edge, method, limits.readMs)]),
+      ]),
     );
   }
   const health = addHealth(

@@ -33,6 +33,14 @@ export const unsupportedMediaType = (): HttpFault =>
     'Send the body as application/json in UTF-8, without content-encoding.',
   );
 
+export const notAcceptable = (mediaType: string): HttpFault =>
+  fault(
+    'invalid_argument',
+    406,
+    'NOT_ACCEPTABLE',
+    `The answer is ${mediaType}; send an Accept that admits it, or none.`,
+  );
+
 /** What fastify itself refuses; undefined for anything that is not the caller's fault. */
 export const faultOfFramework = (error: {
   readonly code?: string;

@@ -9,6 +9,8 @@ export type Limiter = {
    * `resource_exhausted`, reason `OVERLOADED`, with a delay, when the queue is full.
    */
   acquire(context: Context): Promise<void> | undefined;
+  /** Takes a place that is free, for which nobody waits; false when there is none. */
+  takeFree(): boolean;
   /** Gives the place back; once for each place taken. */
   release(): void;
   readonly inFlight: number;
@@ -55,6 +57,12 @@ export const createLimiter = (maxInFlight: number, maxQueued: number): Limiter =
       }
       if (waiting.size >= maxQueued) throw overloaded();
       return enqueue(context);
+    },
+    takeFree: () => {
+      // Whoever waits takes a place before it is free.
+      if (inFlight >= maxInFlight) return false;
+      inFlight++;
+      return true;
     },
     release: () => {
       // The place passes on to the one who waited longest.

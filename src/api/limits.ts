@@ -2,6 +2,10 @@
 export type Limits = {
   /** The longest a request may take, whatever deadline the caller sends. */
   readonly maxRequestMs: number;
+  /** The longest a batch may take. */
+  readonly maxBatchMs: number;
+  /** Batches worked on at once; as many more wait for their turn. */
+  readonly maxBatches: number;
   /** Requests worked on at once. */
   readonly maxInFlight: number;
   /** Requests that wait for their turn; one more is refused. */
@@ -25,6 +29,8 @@ export type Limits = {
   /** From accepting a request to its last header (REST), and to the last byte of its body (both edges). */
   readonly headersMs: number;
   readonly bodyMs: number;
+  /** How long the reader of a stream may take nothing while something is there for it. */
+  readonly readMs: number;
 };
 
 /**
@@ -33,6 +39,8 @@ export type Limits = {
  */
 export const defaultLimits: Limits = {
   maxRequestMs: 30_000,
+  maxBatchMs: 5 * 60_000,
+  maxBatches: 32,
   maxInFlight: 256,
   maxQueued: 1024,
   maxMessageBytes: 4 * 1024 * 1024,
@@ -48,4 +56,11 @@ export const defaultLimits: Limits = {
   tlsHandshakeMs: 10_000,
   headersMs: 10_000,
   bodyMs: 30_000,
+  readMs: 60_000,
+};
+
+/** The limits that are configured, and the defaults of the others. A connection that is asked to leave may end its batches. */
+export const limitsOf = (configured: Partial<Limits>): Limits => {
+  const limits = { ...defaultLimits, ...configured };
+  return { ...limits, maxConnectionAgeGraceMs: Math.max(limits.maxConnectionAgeGraceMs, limits.maxBatchMs + 10_000) };
 };

@@ -1,4 +1,6 @@
-import { type DescMessage, fromBinary, fromJson, type MessageShape } from '@bufbuild/protobuf';
+import { type DescMessage, fromBinary, fromJson, getOption, type MessageShape } from '@bufbuild/protobuf';
+import { BinaryReader } from '@bufbuild/protobuf/wire';
+import { field as fieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { isJsonObject, type JsonValue } from '../codec/strict-json.ts';
 import { CountersignError, type FieldViolation, invalidArgument } from '../model/error.ts';
 import { jsonViolations } from './json-violations.ts';
@@ -11,6 +13,7 @@ import { violationsOf } from './validation.ts';
 export const readBinary = <Schema extends DescMessage>(schema: Schema, body: Uint8Array): MessageShape<Schema> => {
   // A plain Uint8Array, so that bytes fields are none of Buffer's kind, whose slice() does not copy.
   const plain = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+  refuseTooMany(schema, plain);
   try {
     return fromBinary(schema, plain, { readUnknownFields: false });
   } catch (cause) {
@@ -21,6 +24,38 @@ export const readBinary = <Schema extends DescMessage>(schema: Schema, body: Uin
       { cause },
     );
   }
+};
+
+/**
+ * Counts the items of lists of messages by their tags: an empty one is two bytes on the wire and a hundred in memory, so a
+ * few MiB of them would hold the process up for seconds before their number is judged.
+ */
+const refuseTooMany = (schema: DescMessage, body: Uint8Array): void => {
+  const left = new Map<number, number>();
+  const lists = schema.fields.filter((field) => field.fieldKind === 'list' && field.message !== undefined);
+  for (const field of lists) {
+    const { type } = getOption(field, fieldRules);
+    if (type.case === 'repeated' && type.value.maxItems > 0n) left.set(field.number, Number(type.value.maxItems));
+  }
+  if (left.size === 0) return;
+  const reader = new BinaryReader(body);
+  try {
+    while (reader.pos < reader.len) {
+      const [number, wireType] = reader.tag();
+      reader.skip(wireType, number);
+      const count = left.get(number);
+      if (count === undefined) continue;
+      left.set(number, count - 1);
+      if (count === 0) break;
+    }
+  } catch {
+    return; // malformed: reading it says so
+  }
+  const violations = lists.flatMap(({ name, number }) => {
+    const description = 'has more items than are allowed';
+    return (left.get(number) ?? 0) < 0 ? [{ field: name, description }] : [];
+  });
+  if (violations.length > 0) throw invalidArgument(violations);
 };
 
 /** JSON value (proto3 JSON mapping, unknown fields refused) -> message. Throws `invalid_argument` that names every bad field. */
@@ -46,6 +81,8 @@ const otherViolations = (
   if (!isJsonObject(value)) return [];
   const top = (path: string): string => path.split(/[.[]/, 1)[0] ?? '';
   const bad = new Set(unreadable.map(({ field }) => top(field)));
+  // Without its bad member a oneof would seem to be missing.
+  for (const { name, oneof } of schema.fields) if (oneof !== undefined && bad.has(name)) bad.add(oneof.name);
   const readable = Object.entries(value).filter(([key]) =>
     schema.fields.some(({ name, jsonName }) => (name === key || jsonName === key) && !bad.has(name) && !bad.has(key)),
   );

@@ -61,11 +61,14 @@ export type RestParts = {
  * Path, query and JSON body -> message. Throws `invalid_argument` that names every bad field, or reason `MALFORMED_JSON`
  * (bad UTF-8, duplicate keys, integers beyond 2^53, depth over 64).
  */
-export const readRest = (schema: DescMessage, route: Route, parts: RestParts, maxBytes: number): Message => {
+export const readRest = (schema: DescMessage, route: Route, parts: RestParts, maxBytes: number): Message =>
+  readJson(schema, readRestJson(schema, route, parts, maxBytes));
+
+/** As `readRest`, up to the JSON of the whole message: its fields have not been looked at. */
+export const readRestJson = (schema: DescMessage, route: Route, parts: RestParts, maxBytes: number): JsonValue => {
   const query = readQuery(parts.query, schema, route);
   const value = route.hasBody ? readBody(parts.body, maxBytes) : query;
-  if (route.pathFields.length === 0) return readJson(schema, value);
-  if (!isJsonObject(value)) return readJson(schema, value);
+  if (route.pathFields.length === 0 || !isJsonObject(value)) return value;
   const doubled = schema.fields.filter(
     ({ name, jsonName }) =>
       route.pathFields.includes(name) && (Object.hasOwn(value, name) || Object.hasOwn(value, jsonName)),
@@ -75,5 +78,5 @@ export const readRest = (schema: DescMessage, route: Route, parts: RestParts, ma
       doubled.map(({ name }) => ({ field: name, description: 'stands in the path; leave it out here' })),
     );
   }
-  return readJson(schema, { ...value, ...parts.path });
+  return { ...value, ...parts.path };
 };

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server, type ServerOptions } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { type DescMessage, type Message, toJson } from '@bufbuild/protobuf';
 import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { toCountersignError } from '../model/error.ts';
+import { conclude } from './conclude.ts';
 import { watchConnections } from './connections.ts';
-import { conclude, type Edge, type Exchange, handle } from './handle.ts';
+import { type Edge, handle } from './handle.ts';
 import {
   answerBrokenConnection,
   faultOfFramework,
@@ -15,10 +15,11 @@ import {
   unsupportedMediaType,
 } from './http-faults.ts';
 import type { Limits } from './limits.ts';
-import { type Method, methods } from './methods.ts';
+import { type Method, methods, type StreamMethod, streamMethods } from './methods.ts';
 import { toProblem } from './problem.ts';
 import { requestIdFrom } from './request-id.ts';
-import { readRest } from './rest-request.ts';
+import { commonHeaders, restExchange } from './rest-exchange.ts';
+import { answerStream } from './rest-stream.ts';
 import { fastifyPath, type Route, routesOf, templateExpression } from './routes.ts';
 import { type ListenAddress, type ListenerSecurity, tlsOptions } from './security.ts';
 
@@ -39,44 +40,6 @@ export type RestEdge = {
 /** The OpenAPI 3.1 document of the contract, JSON text. */
 export const openApiDocument = (): string => readFileSync(new URL('../gen/openapi.json', import.meta.url), 'utf8');
 
-const commonHeaders = {
-  'content-type': 'application/json; charset=utf-8',
-  'cache-control': 'no-store',
-  'x-content-type-options': 'nosniff',
-};
-
-const write = (schema: DescMessage, message: Message): string =>
-  JSON.stringify(toJson(schema, message, { alwaysEmitImplicit: true }));
-
-/** `Prefer: wait=10` (RFC 7240 section 4.3): the seconds that the caller will wait. */
-const waitMs = (request: FastifyRequest): number => {
-  const seconds = /(?:^|[,;])\s*wait\s*=\s*(\d{1,6})\s*(?:$|[,;])/i.exec(String(request.headers.prefer ?? ''))?.[1];
-  return seconds === undefined ? Number.POSITIVE_INFINITY : Number(seconds) * 1000;
-};
-
-const exchangeOf = (
-  request: FastifyRequest,
-  reply: FastifyReply,
-  route: Route,
-  maxBytes: number,
-): Exchange<string> => ({
-  transport: 'rest',
-  header: (name) => request.raw.headersDistinct[name] ?? [],
-  timeoutMs: waitMs(request),
-  // Also comes after the whole answer was sent.
-  onCancel: (cancel) => void reply.raw.once('close', cancel),
-  read: (schema) => {
-    const { query, params, body } = request as {
-      query: { text: string };
-      params: Record<string, string>;
-      body: unknown;
-    };
-    const bytes = body instanceof Uint8Array ? body : undefined;
-    return readRest(schema, route, { path: params, query: query.text, body: bytes }, maxBytes);
-  },
-  write,
-});
-
 const sendFault = (
   edge: Edge,
   request: FastifyRequest,
@@ -85,7 +48,7 @@ const sendFault = (
 ): FastifyReply => {
   const requestId = requestIdFrom(request.raw.headersDistinct['x-request-id']?.[0]);
   const started = performance.now() - reply.elapsedTime;
-  conclude(edge, { transport: 'rest', method: 'unknown', requestId, started }, error);
+  conclude(edge.logger, { transport: 'rest', method: 'unknown', requestId, started }, error);
   const problem = toProblem(error, requestId, status);
   return reply.code(problem.status).headers(problem.headers).send(Buffer.from(problem.body));
 };
@@ -95,13 +58,22 @@ const addRoute = (app: FastifyInstance, edge: Edge, method: Method, route: Route
     method: route.httpMethod,
     url: fastifyPath(route.template),
     handler: async (request, reply) => {
-      const answer = await handle(edge, method, exchangeOf(request, reply, route, limits.maxMessageBytes));
+      const answer = await handle(edge, method, restExchange(request, reply, route, limits.maxMessageBytes));
       if (answer.error === undefined) {
         return reply.headers({ ...commonHeaders, 'x-request-id': answer.requestId }).send(answer.written);
       }
       const problem = toProblem(answer.error, answer.requestId);
       return reply.code(problem.status).headers(problem.headers).send(Buffer.from(problem.body));
     },
+  });
+};
+
+const addStreamRoute = (app: FastifyInstance, edge: Edge, method: StreamMethod, route: Route, limits: Limits): void => {
+  app.route({
+    method: route.httpMethod,
+    url: fastifyPath(route.template),
+    handler: (request, reply) =>
+      answerStream({ edge, method, route, limits }, request, reply, (fault) => sendFault(edge, request, reply, fault)),
   });
 };
 
@@ -174,12 +146,18 @@ export const startRest = async ({ edge, address, security, limits }: RestOptions
     return sendFault(edge, request, reply, fault);
   });
 
-  const routes = methods.flatMap((method) => routesOf(method.desc).map((route) => ({ method, route })));
-  for (const { method, route } of routes) addRoute(app, edge, method, route, limits);
+  for (const method of methods) {
+    for (const route of routesOf(method.desc)) addRoute(app, edge, method, route, limits);
+  }
+  for (const method of streamMethods) {
+    for (const route of routesOf(method.desc)) addStreamRoute(app, edge, method, route, limits);
+  }
   addDocuments(app);
 
   const paths = [
-    ...routes.map(({ route }) => ({ method: route.httpMethod, expression: templateExpression(route.template) })),
+    ...[...methods, ...streamMethods]
+      .flatMap(({ desc }) => routesOf(desc))
+      .map(({ httpMethod, template }) => ({ method: httpMethod, expression: templateExpression(template) })),
     ...['/', '/openapi.json'].map((path) => ({ method: 'GET', expression: templateExpression(path) })),
   ];
   app.setNotFoundHandler((request, reply) => {

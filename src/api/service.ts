@@ -6,6 +6,7 @@ import type { Context } from '../model/context.ts';
 import type { Decision } from '../model/decision.ts';
 import type { SignResult } from '../model/result.ts';
 import type { Verdict } from '../model/verdict.ts';
+import type { BatchCommand, BatchOutcome, BatchTerms } from '../signing/sign-batch.ts';
 
 /** A configured key as ListKeys shows it: open, or why it could not be opened. */
 export type KeyListing = {
@@ -22,6 +23,13 @@ export type Service = {
   authenticate(credentials: Credentials, context: Context): Promise<Caller>;
   sign(command: SignCommand, caller: Caller, context: Context): Promise<SignResult>;
   attest(command: AttestCommand, caller: Caller, context: Context): Promise<SignResult>;
+  /** How each item ended, in the order in which they end; as `signBatch` of `signing/`. */
+  signBatch(
+    command: BatchCommand,
+    caller: Caller,
+    context: Context,
+    terms: BatchTerms,
+  ): AsyncGenerator<BatchOutcome, void, undefined>;
   verify(command: VerifyCommand, caller: Caller, context: Context): Promise<Verdict>;
   /** The decision for a Sign (no predicate type) or an Attest, without signing. */
   explain(

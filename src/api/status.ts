@@ -1,4 +1,4 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, createRegistry, toBinary } from '@bufbuild/protobuf';
 import { type Any, anyPack, type DurationSchema } from '@bufbuild/protobuf/wkt';
 import { Metadata, type ServiceError } from '@grpc/grpc-js';
 import {
@@ -7,7 +7,7 @@ import {
   RequestInfoSchema,
   RetryInfoSchema,
 } from '../gen/google/rpc/error_details_pb.ts';
-import { StatusSchema } from '../gen/google/rpc/status_pb.ts';
+import { type Status, StatusSchema } from '../gen/google/rpc/status_pb.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { CountersignError } from '../model/error.ts';
 import { errorDomain, errorTable, shown } from './errors.ts';
@@ -21,11 +21,10 @@ const duration = (ms: number): MessageInitShape<typeof DurationSchema> => ({
 });
 
 /**
- * An error as gRPC carries it: code, message and `grpc-status-details-bin`, a google.rpc.Status with ErrorInfo and
- * RequestInfo, BadRequest when fields are bad and RetryInfo when a retry may succeed.
+ * An error as a message: google.rpc.Status with ErrorInfo and RequestInfo, BadRequest when fields are bad and RetryInfo when
+ * a retry may succeed.
  */
-export const toStatus = (error: CountersignError, requestId: string): ServiceError => {
-  const code = errorTable[error.code].grpc;
+export const statusMessage = (error: CountersignError, requestId: string): Status => {
   const { message, reason, metadata, violations } = shown(error, budget);
   const details: Any[] = [
     anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason, domain: errorDomain, metadata })),
@@ -38,9 +37,18 @@ export const toStatus = (error: CountersignError, requestId: string): ServiceErr
     const retryDelay = duration(error.retryAfterMs);
     details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay })));
   }
+  return create(StatusSchema, { code: errorTable[error.code].grpc, message, details });
+};
+
+/** An error as gRPC carries it: code, message and `grpc-status-details-bin`, the `statusMessage`. */
+export const toStatus = (error: CountersignError, requestId: string): ServiceError => {
+  const rich = statusMessage(error, requestId);
   const trailers = new Metadata();
-  const status = toBinary(StatusSchema, create(StatusSchema, { code, message, details }));
+  const status = toBinary(StatusSchema, rich);
   trailers.set('grpc-status-details-bin', Buffer.from(status.buffer, status.byteOffset, status.byteLength));
   trailers.set('x-request-id', requestId);
-  return { name: 'Error', message, code, details: message, metadata: trailers };
+  return { name: 'Error', message: rich.message, code: rich.code, details: rich.message, metadata: trailers };
 };
+
+/** What the details of a status may be, for its JSON. */
+export const detailTypes = createRegistry(ErrorInfoSchema, RequestInfoSchema, BadRequestSchema, RetryInfoSchema);

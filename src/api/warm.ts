@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { methods } from './methods.ts';
+import { methods, streamMethods } from './methods.ts';
 import { violationsOf } from './validation.ts';
 
 /**
@@ -7,5 +7,5 @@ import { violationsOf } from './validation.ts';
  * cannot be evaluated: throws `internal`, reason `BAD_RULE`.
  */
 export const warmValidation = (): void => {
-  for (const { desc } of methods) violationsOf(desc.input, create(desc.input));
+  for (const { desc } of [...methods, ...streamMethods]) violationsOf(desc.input, create(desc.input));
 };

@@ -5,9 +5,10 @@ export type AuditRecord = {
   /** Unique id of this record: UUID version 7. */
   readonly id: string;
   readonly time: string;
-  readonly event: 'intended' | 'completed' | 'failed' | 'denied';
+  /** `existing`: nothing was signed, since an equal signature was there or the request was answered before. */
+  readonly event: 'intended' | 'completed' | 'failed' | 'denied' | 'existing';
   readonly requestId: string;
-  /** The `intended` record that this one ends; undefined for `intended` and `denied`. */
+  /** The `intended` record that this one ends; undefined for `intended` and `denied`; for `existing` the one of the answer that is given again. */
   readonly intent: string | undefined;
   readonly verb: Verb;
   readonly caller: { readonly issuer: string; readonly subject: string };
@@ -24,7 +25,7 @@ export type AuditRecord = {
   readonly digest: string | undefined;
   readonly formats: readonly string[];
   readonly predicateType: string | undefined;
-  /** SHA-256 of each sealed signature and where it was stored; only on `completed` and, for what was stored, `failed`. */
+  /** SHA-256 of each sealed signature and where it was stored; only on `completed`, `existing` and, for what was stored, `failed`. */
   readonly results: readonly {
     readonly format: string;
     readonly sha256: string;

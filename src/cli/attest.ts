@@ -6,7 +6,16 @@ import { connectionOptions, outputOption } from './connection-options.ts';
 import { exitCode } from './exit-codes.ts';
 import { readBounded } from './files.ts';
 import { messageJson, wantsJson } from './output.ts';
-import { formatOption, formatsOf, keyOption, required, storageOf, storageOptions, typeOption } from './request.ts';
+import {
+  formatOption,
+  formatsOf,
+  ifAbsentOption,
+  keyOption,
+  required,
+  storageOf,
+  storageOptions,
+  typeOption,
+} from './request.ts';
 import { bundleOption, checkBundleOption, writeSigned } from './signed.ts';
 import { subjectName, subjectOf, subjectOptions, subjectUsage } from './subject.ts';
 
@@ -21,6 +30,7 @@ export const attest: Command = {
     typeOption,
     { name: 'predicate', type: 'text', value: 'FILE', help: 'the predicate, one JSON object (- for standard input)' },
     formatOption('bundle', 'dsse'),
+    ifAbsentOption,
     ...storageOptions,
     bundleOption,
     ...subjectOptions,
@@ -39,6 +49,7 @@ export const attest: Command = {
       subject: await subjectOf(input),
       predicate: await readBounded(required(input, 'predicate'), maxPredicateBytes),
     });
+    if (input.flag('if-absent')) request.ifAbsent = true;
     const storage = storageOf(input);
     if (storage !== undefined) request.storage = storage;
     const path = input.text('bundle');

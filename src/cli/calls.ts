@@ -26,9 +26,11 @@ export type SignImage = {
   readonly image: string;
   /** The configured name. */
   readonly key: string;
-  /** `bundle`, `simple-signing`, `dsse`; default: bundle. */
+  /** `bundle`, `simple-signing`, `dsse`; default: what the service is configured for. */
   readonly formats?: readonly string[];
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Default: as the contract says. */
+  readonly ifAbsent?: boolean;
 };
 
 export type AttestImage = Omit<SignImage, 'annotations'> & {
@@ -58,6 +60,7 @@ export const signImage = (client: ServiceClient, call: SignImage): Promise<SignR
       key: call.key,
       formats: (call.formats ?? []).map(formatNamed),
       annotations: { ...call.annotations },
+      ...(call.ifAbsent === undefined ? {} : { ifAbsent: call.ifAbsent }),
     }),
   );
 
@@ -69,6 +72,7 @@ export const attestImage = (client: ServiceClient, call: AttestImage): Promise<A
       subject: subject(call.image),
       key: call.key,
       formats: (call.formats ?? []).map(formatNamed),
+      ...(call.ifAbsent === undefined ? {} : { ifAbsent: call.ifAbsent }),
       predicateType: call.predicateType,
       predicate: new TextEncoder().encode(call.predicate),
     }),

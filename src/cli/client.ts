@@ -1,5 +1,12 @@
-import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
-import { type ChannelCredentials, Client, credentials, Metadata } from '@grpc/grpc-js';
+import {
+  type DescMessage,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import { type ChannelCredentials, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { CountersignError } from '../model/error.ts';
 import { type Address, parseAddress, parseTimeout } from './address.ts';
 import { type Input, type Terminal, UsageError } from './command.ts';
@@ -14,6 +21,11 @@ export type ServiceClient = {
     method: DescMethodUnary<I, O>,
     request: MessageShape<I>,
   ): Promise<MessageShape<O>>;
+  /** One call that is answered in parts. Throws as `call`, perhaps after some of them. */
+  stream<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageShape<I>,
+  ): AsyncGenerator<MessageShape<O>, void, undefined>;
   close(): void;
 };
 
@@ -48,19 +60,35 @@ export const createServiceClient = (settings: ClientSettings): ServiceClient => 
         throw token === undefined ? withHint(caught, settings.noTokenHint) : caught;
       }
     },
+    stream: async function* (method, request) {
+      const deadline = Date.now() + settings.timeoutMs;
+      const token = await settings.token(settings.timeoutMs);
+      const stream = client.makeServerStreamRequest<
+        MessageShape<typeof method.input>,
+        MessageShape<typeof method.output>
+      >(...wire(method), request, metadataOf(token), { deadline });
+      try {
+        for await (const part of stream) yield part;
+      } catch (caught) {
+        const error = fromServiceError(caught as ServiceError, settings.authority);
+        throw token === undefined ? withHint(error, settings.noTokenHint) : error;
+      } finally {
+        stream.cancel();
+      }
+    },
     close: () => client.close(),
   };
 };
 
-/** The client that the options of a command describe. Throws UsageError. */
-const openClient = async (input: Input, terminal: Terminal): Promise<ServiceClient> => {
+/** The client that the options of a command describe. `timeout`: when `--timeout` is not given. Throws UsageError. */
+export const openClient = async (input: Input, terminal: Terminal, timeout = '30s'): Promise<ServiceClient> => {
   const plaintext = input.flag('plaintext');
   const address = parseAddress(input.text('server') ?? '', plaintext);
   const channel = await channelCredentials(input, address);
   return createServiceClient({
     authority: address.authority,
     credentials: channel,
-    timeoutMs: parseTimeout(input.text('timeout') ?? ''),
+    timeoutMs: parseTimeout(input.text('timeout') ?? timeout),
     noTokenHint,
     token: async (timeoutMs) => {
       const token = await findToken(input, terminal, timeoutMs);
@@ -128,14 +156,10 @@ const unary = <I extends DescMessage, O extends DescMessage>(
   authority: string,
 ): Promise<MessageShape<O>> =>
   new Promise((resolve, reject) => {
-    const metadata = new Metadata();
-    if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
     client.makeUnaryRequest<MessageShape<I>, MessageShape<O>>(
-      `/${method.parent.typeName}/${method.name}`,
-      (message) => Buffer.from(toBinary(method.input, message)),
-      (bytes) => fromBinary(method.output, bytes),
+      ...wire(method),
       request,
-      metadata,
+      metadataOf(token),
       { deadline },
       (error, response) => {
         if (error !== null) reject(fromServiceError(error, authority));
@@ -144,6 +168,21 @@ const unary = <I extends DescMessage, O extends DescMessage>(
       },
     );
   });
+
+/** Path, serialize, deserialize: how grpc-js wants a method. */
+const wire = <I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O> | DescMethodServerStreaming<I, O>,
+): [string, (message: MessageShape<I>) => Buffer, (bytes: Buffer) => MessageShape<O>] => [
+  `/${method.parent.typeName}/${method.name}`,
+  (message) => Buffer.from(toBinary(method.input, message)),
+  (bytes) => fromBinary(method.output, bytes),
+];
+
+const metadataOf = (token: string | undefined): Metadata => {
+  const metadata = new Metadata();
+  if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
+  return metadata;
+};
 
 const withHint = (caught: unknown, hint: string | undefined): unknown => {
   if (hint === undefined) return caught;

@@ -38,9 +38,40 @@ export const formatOption = (...names: readonly string[]): Option => ({
   name: 'format',
   type: 'list',
   value: 'FORMAT',
-  help: `how the signature is written down: ${names.join(', ')}; several also with commas`,
-  default: 'bundle',
+  help: `how the signature is written down: ${names.join(', ')}; several also with commas (default: as the service is configured)`,
 });
+
+/** For `sign`: an equal signature that is there is the answer, unless this is given. */
+export const againOption: Option = {
+  name: 'again',
+  type: 'flag',
+  help: 'sign although an equal signature is there already',
+};
+
+/** For `attest`: the other way round. */
+export const ifAbsentOption: Option = {
+  name: 'if-absent',
+  type: 'flag',
+  help: 'answer with an equal attestation that is there already, instead of making another',
+};
+
+export const recursiveOptions: readonly Option[] = [
+  { name: 'recursive', short: 'r', type: 'flag', help: 'sign every manifest of an index as well' },
+  {
+    name: 'platform',
+    type: 'list',
+    value: 'OS/ARCH',
+    help: 'with --recursive: only these platforms, for example linux/arm64; several also with commas',
+  },
+];
+
+/** `--recursive`, `--platform` -> the fields of a SignRequest. Throws UsageError. */
+export const recursiveOf = (input: Input): { readonly recursive: boolean; readonly platforms: string[] } => {
+  const recursive = input.flag('recursive');
+  const platforms = input.list('platform').flatMap((text) => text.split(','));
+  if (!recursive && platforms.length > 0) throw new UsageError('--platform needs --recursive.');
+  return { recursive, platforms };
+};
 
 /** What a format is called on the command line. */
 export const formatName = (format: Format): string =>

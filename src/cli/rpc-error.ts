@@ -1,4 +1,4 @@
-import { fromBinary } from '@bufbuild/protobuf';
+import { createRegistry, fromBinary } from '@bufbuild/protobuf';
 import { type Any, anyUnpack } from '@bufbuild/protobuf/wkt';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import {
@@ -7,7 +7,7 @@ import {
   RequestInfoSchema,
   RetryInfoSchema,
 } from '../gen/google/rpc/error_details_pb.ts';
-import { StatusSchema } from '../gen/google/rpc/status_pb.ts';
+import { type Status, StatusSchema } from '../gen/google/rpc/status_pb.ts';
 import { CountersignError, type ErrorCode, type FieldViolation } from '../model/error.ts';
 import { requestIdKey } from './failure.ts';
 
@@ -33,23 +33,28 @@ const codes: Readonly<Record<number, ErrorCode>> = {
  * that never reached the service (refused connection, TLS, deadline) has no details and is described from here.
  */
 export const fromServiceError = (error: ServiceError, authority: string): CountersignError => {
-  const code = codes[error.code] ?? 'internal';
   const details = detailsOf(error);
-  if (details === undefined) {
-    return new CountersignError(code, status[error.code] ?? 'UNKNOWN', describeLocal(error, authority), {
-      cause: error,
-    });
-  }
-  return new CountersignError(code, details.reason ?? status[error.code] ?? 'UNKNOWN', error.details, {
+  if (details !== undefined) return described(error.code, error.details, details, error);
+  const reason = status[error.code] ?? 'UNKNOWN';
+  return new CountersignError(codes[error.code] ?? 'internal', reason, describeLocal(error, authority), {
+    cause: error,
+  });
+};
+
+/** What the service says of one item -> the CountersignError that it meant. */
+export const fromStatus = (said: Status): CountersignError =>
+  described(said.code, said.message, readDetails(said.details), undefined);
+
+const described = (code: number, message: string, details: Details, cause: unknown): CountersignError =>
+  new CountersignError(codes[code] ?? 'internal', details.reason ?? status[code] ?? 'UNKNOWN', message, {
     violations: details.violations,
     metadata: {
       ...details.metadata,
       ...(details.requestId === undefined ? {} : { [requestIdKey]: details.requestId }),
     },
     ...(details.retryAfterMs === undefined ? {} : { retryAfterMs: details.retryAfterMs }),
-    cause: error,
+    cause,
   });
-};
 
 type Details = {
   reason: string | undefined;
@@ -62,6 +67,14 @@ type Details = {
 const detailsOf = (error: ServiceError): Details | undefined => {
   const [raw] = error.metadata?.get('grpc-status-details-bin') ?? [];
   if (!(raw instanceof Uint8Array)) return undefined;
+  try {
+    return readDetails(fromBinary(StatusSchema, raw).details);
+  } catch {
+    return undefined;
+  }
+};
+
+const readDetails = (details: readonly Any[]): Details => {
   const found: Details = {
     reason: undefined,
     requestId: undefined,
@@ -69,11 +82,7 @@ const detailsOf = (error: ServiceError): Details | undefined => {
     metadata: {},
     violations: [],
   };
-  try {
-    for (const detail of fromBinary(StatusSchema, raw).details) readDetail(detail, found);
-  } catch {
-    return undefined;
-  }
+  for (const detail of details) readDetail(detail, found);
   return found;
 };
 
@@ -118,3 +127,6 @@ const unreachable = (details: string, authority: string): string => {
   }
   return `cannot be reached (${said}); check --server, and whether it speaks TLS (grpcs://) or plain text (grpc://).`;
 };
+
+/** What the details of a status may be, for its JSON. */
+export const detailTypes = createRegistry(ErrorInfoSchema, RequestInfoSchema, BadRequestSchema, RetryInfoSchema);

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import type { AttestResponse, SignResponse } from '../gen/countersign/v1/signing_pb.ts';
+import type { AttestResponse, NestedSigned, SignResponse } from '../gen/countersign/v1/signing_pb.ts';
 import { Format, type Output, StoredAt_Layout } from '../gen/countersign/v1/types_pb.ts';
 import { CountersignError } from '../model/error.ts';
 import { type Option, type Terminal, UsageError } from './command.ts';
@@ -15,7 +15,7 @@ export const bundleOption: Option = {
 
 /** `--bundle` needs one result to write: checked before anything is signed. */
 export const checkBundleOption = (path: string | undefined, formats: readonly Format[]): void => {
-  if (path === undefined || formats.length === 1 || formats.includes(Format.BUNDLE)) return;
+  if (path === undefined || formats.length <= 1 || formats.includes(Format.BUNDLE)) return;
   throw new UsageError('--bundle cannot hold several formats; ask for one, or for bundle among them.');
 };
 
@@ -61,12 +61,19 @@ const signedText = (response: SignResponse | AttestResponse, path: string | unde
     ['signed', printable(`${response.name}@${response.digest}`)],
     ...type,
     ...response.outputs.map((output) => [formatName(output.format), whereText(output)]),
+    ...('nested' in response ? response.nested.map(nestedRow) : []),
     ...(path === undefined ? [] : [['written', path]]),
     ['key', `${key?.key ?? ''}, version ${key?.version ?? ''} (${key?.algorithm ?? ''})`],
     ['rule', `${decision?.rule ?? ''} (policy ${decision?.policyHash ?? ''})`],
     ['audit', response.auditId],
     ['request', response.requestId],
+    ...response.notices.map((notice) => ['notice', printable(notice)]),
   ]);
+};
+
+const nestedRow = ({ digest, platform, outputs }: NestedSigned): string[] => {
+  const there = outputs.every(({ existing }) => existing) ? ' (was there already)' : '';
+  return ['below', printable(`${digest} ${platform}${there}`)];
 };
 
 const layouts: Readonly<Record<StoredAt_Layout, string>> = {
@@ -84,5 +91,6 @@ const whereText = (output: Output): string => {
   const { stored } = output;
   if (stored === undefined) return 'returned, not stored';
   const tag = stored.tag === '' ? '' : `:${stored.tag}`;
-  return printable(`${stored.repository}${tag}@${stored.digest} (${layouts[stored.layout]})`);
+  const there = output.existing ? ', was there already' : '';
+  return printable(`${stored.repository}${tag}@${stored.digest} (${layouts[stored.layout]}${there})`);
 };

@@ -6,7 +6,8 @@ import { formatName } from './request.ts';
 /** A verdict for people: the answer first, then each signature that was found and why it counts or does not. */
 export const verdictText = (response: VerifyResponse, subject: string, terminal: Pick<Terminal, 'colour'>): string => {
   const word = response.verified ? styled(terminal, 'green', 'VERIFIED') : styled(terminal, 'red', 'NOT VERIFIED');
-  const head = `${word}  ${printable(subject)}\n  ${printable(response.summary)}\n  digest ${response.digest}\n`;
+  const notices = response.notices.map((notice) => `  ${printable(notice)}\n`).join('');
+  const head = `${word}  ${printable(subject)}\n  ${printable(response.summary)}\n  digest ${response.digest}\n${notices}`;
   return [head, ...response.signatures.map((signature) => signatureText(signature, terminal))].join('\n');
 };
 

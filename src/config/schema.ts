@@ -26,6 +26,21 @@ const limitSettings = z.strictObject({
     .max(600_000)
     .default(30_000)
     .describe('The longest a request may take, in milliseconds, whatever deadline the caller sends.'),
+  maxBatchMs: z
+    .int()
+    .min(100)
+    .max(3_600_000)
+    .default(300_000)
+    .describe('The longest a batch may take, in milliseconds; each of its items may take maxRequestMs of that.'),
+  maxBatches: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(32)
+    .describe(
+      'Batches worked on at once; as many more wait. Each works on one item at a time in its own place, and on up to 32 in places ' +
+        'of maxInFlight that no request wants.',
+    ),
   drainMs: z
     .int()
     .min(0)
@@ -61,7 +76,7 @@ const outboundSettings = z.strictObject({
     .describe(
       'Hosts (`host`, `host:port`), addresses and networks (`10.0.0.0/8`) that may be reached although they are private, loopback, ' +
         'link-local, behind a NAT64 or the like. Not needed for what the configuration names itself: keys, issuers, ' +
-        'registry.plainHttpHosts, registry.allow, registries with credentials.',
+        'registry.plainHttpHosts, registry.allow, registries with credentials, hosts that rules of the policy spell out.',
     ),
 });
 

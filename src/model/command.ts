@@ -13,15 +13,18 @@ export type Storage =
 export type SignCommand = {
   readonly subject: Subject;
   readonly key: string;
-  /** At least one, no duplicates. */
+  /** No duplicates; none: those configured for the subject. */
   readonly formats: readonly FormatName[];
   readonly annotations: Readonly<Record<string, string>>;
   readonly storage: Storage;
+  /** Is an equal signature that is there already the answer? */
+  readonly ifAbsent: boolean;
+  /** With every manifest below an index, of these platforms (none: of all). */
+  readonly recursive: { readonly platforms: readonly string[] } | undefined;
 };
 
 /** A decoded, validated Attest request. */
-export type AttestCommand = Omit<SignCommand, 'formats'> & {
-  readonly formats: readonly FormatName[];
+export type AttestCommand = Omit<SignCommand, 'recursive'> & {
   /** The predicate type URI (or a short name that `predicates/` knows). */
   readonly predicateType: string;
   /** The predicate: JSON, UTF-8. */

@@ -12,6 +12,8 @@ export type Context = {
   readonly deadline: number;
   /** Whom the work is for, once that is known: queues take turns between callers. Absent: the service's own work. */
   readonly caller?: string;
+  /** Did the caller choose the request id? Then an equal request with it is a retry. */
+  readonly idChosen?: boolean;
 };
 
 /** Milliseconds until the deadline, never below 0. */
@@ -45,13 +47,31 @@ export type OwnedContext = { readonly context: Context; cancel(): void; dispose(
 
 /** Opens a context that ends after `timeoutMs` milliseconds (1 to 2^31-1) or when `cancel` is called. */
 export const openContext = (requestId: string, timeoutMs: number): OwnedContext => {
+  const { context, end, dispose } = endable(requestId, timeoutMs);
+  return { context, cancel: () => end(cancelled()), dispose };
+};
+
+/** Opens a context for a part of what another is for: it ends after `timeoutMs` milliseconds, and no later than that one. */
+export const openPart = (whole: Context, requestId: string, timeoutMs: number): OwnedContext => {
+  const { context, end, dispose } = endable(requestId, Math.min(timeoutMs, remainingMs(whole)));
+  const endWithWhole = (): void => end(whole.signal.reason);
+  whole.signal.addEventListener('abort', endWithWhole, { once: true });
+  if (whole.signal.aborted) endWithWhole();
+  return {
+    context: { ...whole, ...context },
+    cancel: () => end(cancelled()),
+    dispose: () => {
+      whole.signal.removeEventListener('abort', endWithWhole);
+      dispose();
+    },
+  };
+};
+
+const endable = (requestId: string, timeoutMs: number) => {
   const controller = new AbortController();
   const bounded = Math.min(Math.max(timeoutMs, 1), 2 ** 31 - 1);
   const timer = setTimeout(() => controller.abort(deadlineExceeded()), bounded);
   timer.unref();
-  return {
-    context: { requestId, signal: controller.signal, deadline: performance.now() + bounded },
-    cancel: () => controller.abort(cancelled()),
-    dispose: () => clearTimeout(timer),
-  };
+  const context: Context = { requestId, signal: controller.signal, deadline: performance.now() + bounded };
+  return { context, end: (reason: CountersignError) => controller.abort(reason), dispose: () => clearTimeout(timer) };
 };

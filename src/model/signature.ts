@@ -94,3 +94,12 @@ export const signedBy = {
   time: `${reservedAnnotationPrefix}time`,
   audit: `${reservedAnnotationPrefix}audit`,
 } as const;
+
+/**
+ * Annotations beside a signature, which nobody signed: they only say where to look before another is made. `content`: of what was
+ * signed, by which key version, in which format; `request`: of the caller and the id of its request. SHA-256, hex.
+ */
+export const marks = {
+  content: `${reservedAnnotationPrefix}content`,
+  request: `${reservedAnnotationPrefix}request`,
+} as const;

@@ -33,4 +33,6 @@ export type Verdict = {
   /** The digest that the subject resolved to. */
   readonly digest: Digest;
   readonly signatures: readonly SignatureVerdict[];
+  /** What the caller should know: sentences. */
+  readonly notices: readonly string[];
 };

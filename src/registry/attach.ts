@@ -5,6 +5,7 @@ import type { Sealed, StoredAt } from '../model/signature.ts';
 import type { Descriptor, ResolvedImage } from '../model/subject.ts';
 import { repositoryName } from '../model/subject.ts';
 import { type Blobs, maxBlobBytes } from './blobs.ts';
+import { createCertainPut } from './certain-put.ts';
 import { createConditionalPut } from './conditional-put.ts';
 import { type Destination, fallbackTag, signatureTag } from './destination.ts';
 import { unusable, withStored } from './errors.ts';
@@ -40,6 +41,7 @@ const emptyConfig = Buffer.from('{}');
 /** `settleMs`: as `createTagUpdater`. Safe to call concurrently. */
 export const createAttach = (ports: AttachPorts, settleMs: number): Attach => {
   const { transport, blobs, manifests, capability } = ports;
+  const certainly = createCertainPut(transport, manifests);
   const tags = { manifests, blobs, conditional: createConditionalPut(manifests), lease: ports.lease };
   const updateLayers = createTagUpdater(tags, signatureLayers({ docker: false }), settleMs);
   const updateDockerLayers = createTagUpdater(tags, signatureLayers({ docker: true }), settleMs);
@@ -76,10 +78,7 @@ export const createAttach = (ports: AttachPorts, settleMs: number): Attach => {
     await Promise.all([blobs.put(target, sealed.content, context), blobs.ensure(target, emptyConfig, context)]);
     const body = referrerManifest(image.descriptor, sealed, by);
     const digest = sha256(body);
-    const outcome = await transport.retried(context, () =>
-      manifests.put(target, digest, { mediaType: ociManifest, body }, undefined, context),
-    );
-    const acknowledged = outcome.kind === 'stored' && outcome.subject;
+    const acknowledged = await certainly.put(target, { mediaType: ociManifest, body }, context);
     const repository = repositoryName(target);
     try {
       const subject = image.descriptor.digest;

@@ -1,9 +1,10 @@
-import type { Context } from '../model/context.ts';
+import { assertLive, type Context } from '../model/context.ts';
 import { type Digest, sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import type { HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
 import { dataLoss, malformed, statusError, unusable } from './errors.ts';
+import { createSingleFlight } from './single-flight.ts';
 import type { Target } from './target.ts';
 import type { Transport } from './transport.ts';
 
@@ -13,7 +14,7 @@ export type Blobs = {
   get(target: Target, blob: { readonly digest: Digest; readonly size: number }, context: Context): Promise<Uint8Array>;
   /** Uploads; a blob that is already there is no error. */
   put(target: Target, content: Uint8Array, context: Context): Promise<void>;
-  /** Uploads unless this process knows that the blob is there. */
+  /** Uploads unless this process knows that the blob is there; requests at the same time share one upload. */
   ensure(target: Target, content: Uint8Array, context: Context): Promise<void>;
 };
 
@@ -24,11 +25,14 @@ const cacheBytes = 64 * 1024 * 1024;
 /** A body that is worth sending to a registry that may not take it in one request. */
 const maxProbeBytes = 64 * 1024;
 const knownForMs = 10 * 60_000;
+/** How long several requests wait for one upload: after that each makes its own, so that one that hangs holds up nobody else. */
+const sharedMs = 2_000;
 
 /** What was read, and what is known to be there, is remembered: 64 MiB of content, ten minutes of presence. */
 export const createBlobs = (transport: Transport): Blobs => {
   const contents = createCache<Uint8Array>(cacheBytes, (content) => content.byteLength + 200);
   const known = createCache<true>(10_000);
+  const uploads = createSingleFlight<void>(sharedMs);
   /** Does the registry store the body of `POST blobs/uploads/?digest=`? Learnt from its first answer. */
   const singleRequest = createCache<boolean>(1_000);
   const key = (target: Target, digest: Digest): string => `${target.registry}/${target.repository}@${digest}`;
@@ -92,7 +96,8 @@ export const createBlobs = (transport: Transport): Blobs => {
     await transport.retried(context, async () => {
       const response =
         (await putAtOnce(target, digest, content, context)) ?? (await putInTwo(target, digest, content, context));
-      if (response.status === 404) throw uploadLost(target);
+      // 416: the session holds something that it should not.
+      if (response.status === 404 || response.status === 416) throw uploadLost(target);
       if (response.status !== 201) throw statusError(response, target, `upload blob ${digest}`);
       const stored = response.headers['docker-content-digest'];
       if (stored !== undefined && stored !== digest)
@@ -104,7 +109,13 @@ export const createBlobs = (transport: Transport): Blobs => {
   const ensure: Blobs['ensure'] = async (target, content, context) => {
     const name = key(target, sha256(content));
     if (known.get(name)) return;
-    await put(target, content, context);
+    try {
+      await uploads(name, context, (shared) => put(target, content, shared));
+    } catch (error) {
+      if (!(error instanceof CountersignError && error.code === 'deadline_exceeded')) throw error;
+      assertLive(context);
+      await put(target, content, context);
+    }
     known.set(name, true, knownForMs);
   };
 
@@ -146,7 +157,7 @@ const upload = (
   );
 
 /** Sessions end when a registry restarts or cleans up: the upload is begun again. */
-const uploadLost = (target: Target): CountersignError =>
+export const uploadLost = (target: Target): CountersignError =>
   new CountersignError(
     'unavailable',
     'UPLOAD_LOST',
@@ -161,7 +172,7 @@ const isRefusal = (status: number): boolean => [400, 404, 405, 411, 413, 415, 41
  * The `Location` of an upload session. It gets the content and the credentials, so it must be at the registry itself; one
  * that says http for our https (a proxy that forgot to say so) is asked over https.
  */
-const uploadUrl = (response: HttpResponse, target: Target, base: URL): URL => {
+export const uploadUrl = (response: HttpResponse, target: Target, base: URL): URL => {
   const location = response.headers.location;
   const url = location === undefined ? null : URL.parse(location, base.href);
   if (url === null) throw malformed(target, 'an upload was started without a usable Location');

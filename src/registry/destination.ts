@@ -5,8 +5,16 @@ import { parseRepository } from './reference.ts';
 import type { DestinationSettings } from './settings.ts';
 import type { Target } from './target.ts';
 
+/** The layouts of one image's signatures. */
+export type Layouts = {
+  /** Where a request that names no formats is stored: `tag` is `.sig` or `.att`, `referrer` a bundle. At least one. */
+  readonly layouts: readonly ('tag' | 'referrer')[];
+  /** Is a layout that the image carries already written as well? */
+  readonly otherLayout: 'written' | 'ignored';
+};
+
 /** Where the signatures of one image lie, and how. */
-export type Destination = {
+export type Destination = Layouts & {
   readonly target: Target;
   /** What the tags `.sig` and `.att` begin with; mostly empty. */
   readonly tagPrefix: string;
@@ -34,6 +42,8 @@ export const createFindDestination = (settings: readonly DestinationSettings[]):
       tagPrefix: found?.tagPrefix ?? '',
       dockerMediaTypes: found?.dockerMediaTypes ?? false,
       fallbackTag: found?.fallbackTag ?? 'auto',
+      layouts: found?.layouts ?? ['referrer'],
+      otherLayout: found?.otherLayout ?? 'written',
     };
   };
 };

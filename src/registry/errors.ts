@@ -85,6 +85,11 @@ const errorCode = (body: Uint8Array): string | undefined => {
   return code?.[1];
 };
 
+/** May a write that failed so have happened all the same? Not where the registry answered that it refuses it. */
+export const mayHaveHappened = (error: unknown): boolean =>
+  !(error instanceof CountersignError) ||
+  ['unavailable', 'deadline_exceeded', 'cancelled', 'data_loss', 'internal'].includes(error.code);
+
 /** The same failure, saying in `metadata.stored` (`host/path@digest`) and in words what it leaves behind. */
 export const withStored = (error: unknown, stored: string, said: string): unknown =>
   error instanceof CountersignError

@@ -1,6 +1,9 @@
 import type { Context } from '../model/context.ts';
 import type { Attached, Sealed, StoredAt } from '../model/signature.ts';
 import type { ImageReference, ResolvedImage } from '../model/subject.ts';
+import type { Layouts } from './destination.ts';
+import type { Nested } from './nested.ts';
+import type { Present, Sought } from './present.ts';
 
 /**
  * What the use cases need of OCI registries (distribution-spec 1.1). Safe to call concurrently.
@@ -25,6 +28,15 @@ export interface Registry {
    * `oci-1-1`. Bounded: 1,000 layers a manifest, 1,000 referrers, 16 MiB each, 64 MiB together; more is `failed_precondition`.
    */
   attachments(image: ResolvedImage, repository: string | undefined, context: Context): Promise<readonly Attached[]>;
+  /** What an equal signature may be among, and which layouts the image carries, before it is signed; `repository` as above. */
+  present(image: ResolvedImage, sought: Sought, repository: string | undefined, context: Context): Promise<Present>;
+  /**
+   * The manifests below an index, depth first, each digest once; none when it is no index. Throws `failed_precondition`, reason
+   * `INDEX_TOO_LARGE`, beyond 4 levels or 1,000 manifests, and `not_found`, reason `MANIFEST_NOT_FOUND`, for an index that is not there.
+   */
+  nested(image: ResolvedImage, context: Context): Promise<readonly Nested[]>;
+  /** How signatures of an image are kept; asks nobody. Throws `invalid_argument` for a bad `repository`. */
+  layouts(image: Pick<ResolvedImage, 'registry' | 'repository'>, repository: string | undefined): Layouts;
   /** Closes pooled connections. */
   close(): Promise<void>;
 }

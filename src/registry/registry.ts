@@ -4,11 +4,14 @@ import { createAttach } from './attach.ts';
 import { createReadAttachments } from './attachments.ts';
 import { createAuthenticator } from './auth.ts';
 import { createBlobs } from './blobs.ts';
-import type { Credentials } from './credentials.ts';
+import type { Credentials } from './credential-source.ts';
 import { createFindDestination } from './destination.ts';
 import type { Lease } from './lease.ts';
 import { createManifests } from './manifests.ts';
+import { createNested } from './nested.ts';
+import { createPlaces } from './places.ts';
 import type { Registry } from './port.ts';
+import { createLookFor } from './present.ts';
 import { createReferrersCapability } from './referrers-capability.ts';
 import { createResolve } from './resolve.ts';
 import type { DestinationSettings } from './settings.ts';
@@ -42,14 +45,28 @@ export const createRegistry = (options: RegistryOptions): Registry => {
   const manifests = createManifests(transport);
   const ports = { transport, blobs, manifests, capability: createReferrersCapability(transport), lease: options.lease };
   const attach = createAttach(ports, options.settleMs ?? 1_000);
-  const attachments = createReadAttachments(ports);
+  const places = createPlaces(ports);
+  const attachments = createReadAttachments(places);
+  const lookFor = createLookFor(places);
+  const nested = createNested(manifests);
   const destination = createFindDestination(options.destinations ?? []);
 
   return {
     resolve: createResolve(manifests),
-    attach: async (image, sealed, repository, context) =>
-      attach(image, sealed, destination(image, repository), context),
+    attach: async (image, sealed, repository, context) => {
+      const there = destination(image, repository);
+      const stored = await attach(image, sealed, there, context);
+      lookFor.stored(image, sealed, there);
+      return stored;
+    },
     attachments: async (image, repository, context) => attachments(image, destination(image, repository), context),
+    present: async (image, sought, repository, context) =>
+      lookFor.present(image, sought, destination(image, repository), context),
+    nested,
+    layouts: (image, repository) => {
+      const { layouts, otherLayout } = destination(image, repository);
+      return { layouts, otherLayout };
+    },
     close: () => options.http.close(),
   };
 };

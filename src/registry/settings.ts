@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CountersignError } from '../model/error.ts';
 import { allowEntryProblem } from './allow-list.ts';
+import { ambientProblem, credentialSettings, variableName } from './credential-settings.ts';
 import { parseRepository } from './reference.ts';
 
 const host = z
@@ -11,11 +12,6 @@ const allowEntry = z.string().superRefine((entry, context) => {
   const message = allowEntryProblem(entry);
   if (message !== undefined) context.addIssue({ code: 'custom', message });
 });
-
-const credential = z.union([
-  z.strictObject({ username: z.string().min(1), password: z.string().min(1) }),
-  z.strictObject({ identityToken: z.string().min(1) }),
-]);
 
 const repository = z.string().superRefine((text, context) => {
   try {
@@ -36,6 +32,23 @@ const destinationSettings = z.strictObject({
   signatureRepository: repository
     .optional()
     .describe('Where their signatures lie, `host/path`, as COSIGN_REPOSITORY says it. Without it: beside the image.'),
+  layouts: z
+    .array(z.enum(['referrer', 'tag']))
+    .min(1)
+    .max(2)
+    .refine((layouts) => new Set(layouts).size === layouts.length, 'must not name a layout twice')
+    .default(['referrer'])
+    .describe(
+      'What a request that names no formats gets: referrer: a bundle, attached as a referrer; tag: simple signing at `.sig` (Sign) ' +
+        'or DSSE at `.att` (Attest). Both: each signature is written twice, and both are reported.',
+    ),
+  otherLayout: z
+    .enum(['written', 'ignored'])
+    .default('written')
+    .describe(
+      'An image that carries signatures in a layout that the request does not ask for: written: the new one goes there as well, since ' +
+        'cosign reads only one of them; ignored: it does not, which saves looking.',
+    ),
   tagPrefix: z
     .string()
     .regex(
@@ -57,8 +70,8 @@ const destinationSettings = z.strictObject({
     ),
 });
 
-/** The `registry` section of the configuration. */
-export const registrySettings = z.strictObject({
+/** The `registry` section, each field by itself. */
+const sections = z.strictObject({
   plainHttpHosts: z
     .array(host)
     .default([])
@@ -72,11 +85,22 @@ export const registrySettings = z.strictObject({
       'The only registries that are used: `host[:port]`, or `host[:port]/path`; * stands within the host or a path component, ' +
         '** at the end for the rest. Without it: any, as far as policy lets callers.',
     ),
-  dockerConfig: z.string().min(1).optional().describe('A docker config.json whose "auths" hold credentials.'),
+  dockerConfig: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A docker config.json: its auths, credHelpers and credsStore. Read again when it changes.'),
   credentials: z
-    .record(host, credential)
+    .record(host, credentialSettings)
     .default({})
     .describe('Credentials by registry host; they win over those of dockerConfig.'),
+  helperEnvironment: z
+    .array(variableName)
+    .max(100)
+    .default([])
+    .describe(
+      'Variables that credential helpers get besides PATH, HOME and the like: names, or the beginning of names and *, as AWS_*.',
+    ),
   destinations: z
     .array(destinationSettings)
     .max(1_000)
@@ -93,6 +117,14 @@ export const registrySettings = z.strictObject({
         'nothing but one process writes signatures: at once.',
     ),
   tries: z.int().min(1).max(10).default(3).describe('Attempts of a request that failed in a way that may pass.'),
+});
+
+/** The `registry` section of the configuration. */
+export const registrySettings = sections.superRefine(({ credentials, plainHttpHosts }, context) => {
+  for (const [name, settings] of Object.entries(credentials)) {
+    const message = ambientProblem(name, settings, plainHttpHosts);
+    if (message !== undefined) context.addIssue({ code: 'custom', path: ['credentials', name, 'ambient'], message });
+  }
 });
 
 export type RegistrySettings = z.infer<typeof registrySettings>;

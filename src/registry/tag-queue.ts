@@ -16,6 +16,8 @@ export type Waiter = {
   failures: number;
   /** The manifest in which it was last written. */
   stored: Digest | undefined;
+  /** The manifest of a write that has not been answered, or in a way that leaves it open. */
+  attempted: Digest | undefined;
   writtenAt: number;
   /** When it counts, if it is read back then; undefined while it has to be written. */
   due: number | undefined;
@@ -60,7 +62,7 @@ export const createTagQueues = (): TagQueues => {
   return {
     join: (target, tag, entry, settleMs, context, drain) => {
       const { promise: answer, resolve, reject } = Promise.withResolvers<Digest>();
-      const fresh = { tries: 0, failures: 0, stored: undefined, writtenAt: 0, due: undefined };
+      const fresh = { tries: 0, failures: 0, stored: undefined, attempted: undefined, writtenAt: 0, due: undefined };
       const waiter: Waiter = { entry, context, resolve, reject, ...fresh };
       const key = `${repositoryName(target)}:${tag}`;
       const present = queues.get(key);

@@ -6,7 +6,7 @@ import { waitFor } from '../model/wait.ts';
 import { pause } from '../net/retry.ts';
 import type { Blobs } from './blobs.ts';
 import type { ConditionalPut } from './conditional-put.ts';
-import { withStored } from './errors.ts';
+import { mayHaveHappened, withStored } from './errors.ts';
 import type { Lease } from './lease.ts';
 import type { ManifestDescriptor, StoredManifest } from './manifest.ts';
 import type { Manifests } from './manifests.ts';
@@ -42,7 +42,7 @@ const maxPauseMs = 1_000;
  *
  * An entry is written at most 10 times. Throws what the registry failed with; `unavailable`, reason `TAG_CONTENDED`, when
  * others keep overwriting. An error, the end of the context included, names in its metadata (`stored`) the manifest in which
- * the entry was written, if it was: it may lie there still.
+ * the entry was written, or may have been: it may lie there still.
  */
 export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredSettleMs: number): TagUpdater => {
   const { manifests, blobs, conditional, lease } = ports;
@@ -135,8 +135,16 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
       return;
     }
     queue.oldReadings = 0;
-    for (const waiter of writing) waiter.tries++;
-    const outcome = await conditional.put(target, tag, next, current, context);
+    const digest = sha256(next.body);
+    for (const waiter of writing) {
+      waiter.tries++;
+      waiter.attempted = digest;
+    }
+    const outcome = await conditional.put(target, tag, next, current, context).catch((error: unknown) => {
+      if (!mayHaveHappened(error)) for (const waiter of writing) waiter.attempted = undefined;
+      throw error;
+    });
+    for (const waiter of writing) waiter.attempted = undefined;
     if (outcome === 'changed') {
       queue.refusedOver = stateOf(current);
       return;
@@ -145,7 +153,7 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
     const writtenAt = performance.now();
     const settles = settleMs > 0 ? Math.max(queue.settleMs, 2 * (writtenAt - readAt)) : 0;
     for (const waiter of writing) {
-      waiter.stored = sha256(next.body);
+      waiter.stored = digest;
       waiter.writtenAt = writtenAt;
       waiter.due = writtenAt + (outcome === 'guarded' ? 0 : settles);
     }
@@ -174,13 +182,15 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
     try {
       return await waitFor(answer, context);
     } catch (error) {
-      if (waiter.stored === undefined) throw error;
-      const where = `${repositoryName(target)}@${waiter.stored}`;
-      throw withStored(
-        error,
-        where,
-        `It was written as ${where} at tag ${tag}, but it is not certain that it lies there still.`,
-      );
+      const { stored, attempted } = waiter;
+      const digest = stored ?? attempted;
+      if (digest === undefined) throw error;
+      const where = `${repositoryName(target)}@${digest}`;
+      const said =
+        stored === undefined
+          ? `It may have been written as ${where} at tag ${tag}, which could not be found out.`
+          : `It was written as ${where} at tag ${tag}, but it is not certain that it lies there still.`;
+      throw withStored(error, where, said);
     }
   };
 };

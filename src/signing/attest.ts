@@ -1,20 +1,25 @@
+import { hash } from 'node:crypto';
 import type { Caller } from '../model/caller.ts';
 import type { AttestCommand } from '../model/command.ts';
 import type { Context } from '../model/context.ts';
 import type { Question } from '../model/decision.ts';
+import type { Digest } from '../model/digest.ts';
 import type { SignResult } from '../model/result.ts';
+import type { Signable } from '../model/signature.ts';
+import type { Registry } from '../registry/port.ts';
 import { assertNotManifest } from '../formats/blob-content.ts';
 import { buildStatement } from '../formats/statement.ts';
 import { checkPredicate, predicateType } from '../predicates/predicates.ts';
 import type { SigningPorts } from './ports.ts';
 import { signAndStore } from './sign-and-store.ts';
-import { questionSubject, storageRepository, type Target, targetOf } from './target.ts';
+import { formatsFor, questionSubject, storageRepository, type Target, targetOf } from './target.ts';
 
 /** What policy is asked for an Attest; the short name of a predicate type is its URI here. */
 export const attestQuestion = (
   command: Omit<AttestCommand, 'predicate'>,
   target: Target,
   caller: Caller,
+  registry: Pick<Registry, 'layouts'>,
 ): Question => ({
   caller,
   verb: 'attest',
@@ -22,7 +27,7 @@ export const attestQuestion = (
   subject: questionSubject(target),
   storageRepository: storageRepository(command.storage),
   predicateType: predicateType(command.predicateType).uri,
-  formats: command.formats,
+  formats: formatsFor(command, 'attest', target, registry),
   annotations: command.annotations,
 });
 
@@ -37,16 +42,18 @@ export const attest = async (
   ports: SigningPorts,
 ): Promise<SignResult> => {
   const target = targetOf(command.subject);
-  const question = attestQuestion(command, target, caller);
+  const question = attestQuestion(command, target, caller, ports.registry);
   return signAndStore({
     question,
     key: command.key,
     target,
     storage: command.storage,
+    ifAbsent: command.ifAbsent,
+    body: context.idChosen === true || command.ifAbsent ? hash('sha256', command.predicate) : '',
     prepare: () => {
       if (target.kind === 'blob' && target.content !== undefined) assertNotManifest(target.content);
       const { uri, predicate } = checkPredicate(command.predicateType, command.predicate, ports.now());
-      return (digest, record) => ({
+      const statement = (digest: Digest, annotations: Readonly<Record<string, string>>): Signable => ({
         kind: 'statement',
         predicateType: uri,
         digest,
@@ -55,9 +62,10 @@ export const attest = async (
           version: 'v0.1',
           predicateType: uri,
           predicate,
-          subjects: [{ name: target.name, digest, annotations: record() }],
+          subjects: [{ name: target.name, digest, annotations }],
         }),
       });
+      return { signable: (digest, record) => statement(digest, record()), plain: (digest) => statement(digest, {}) };
     },
     context,
     ports,

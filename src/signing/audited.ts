@@ -6,7 +6,7 @@ import type { Digest } from '../model/digest.ts';
 import type { CountersignError } from '../model/error.ts';
 import type { StoredSignature } from '../model/result.ts';
 import { sha256 } from '../model/digest.ts';
-import type { KeyVersion, StoredAt } from '../model/signature.ts';
+import type { FormatName, KeyVersion, StoredAt } from '../model/signature.ts';
 
 /**
  * The audit records of one request. The intent must survive a power failure, since it tells that a key may have been used;
@@ -14,14 +14,20 @@ import type { KeyVersion, StoredAt } from '../model/signature.ts';
  */
 export type AuditTrail = {
   /** The key may be used only after this has resolved with the record's id. Rejects `unavailable`: sign nothing then. */
-  intended(key: KeyVersion, digest: Digest): Promise<string>;
+  intended(key: KeyVersion, digest: Digest, formats: readonly FormatName[]): Promise<string>;
+  /** Nothing was signed: this was there, or was answered before (`auditId`: by that record). Answers the record's id. */
+  existing(
+    key: KeyVersion,
+    digest: Digest,
+    answer: { readonly outputs: readonly StoredSignature[]; readonly auditId?: string },
+  ): Promise<string>;
   completed(outputs: readonly StoredSignature[]): Promise<void>;
   /** Never rejects: the error that is being reported matters more. */
   failed(error: CountersignError, outputs: readonly StoredSignature[]): Promise<void>;
 };
 
 /** What one record says besides what the request itself tells. */
-type Outcome = Pick<AuditRecord, 'intent' | 'keyVersion' | 'member' | 'digest' | 'results' | 'error'>;
+type Outcome = Pick<AuditRecord, 'intent' | 'keyVersion' | 'member' | 'digest' | 'formats' | 'results' | 'error'>;
 
 /** Members are named one by one: two records a request, and spreading them costs more than writing them. */
 const recordOf = (
@@ -29,7 +35,7 @@ const recordOf = (
   question: Question,
   decision: Decision,
   { requestId }: Context,
-  { intent, keyVersion, member, digest, results, error }: Outcome,
+  { intent, keyVersion, member, digest, formats, results, error }: Outcome,
 ): AuditRecord =>
   auditRecord(event, {
     requestId,
@@ -44,7 +50,7 @@ const recordOf = (
     member,
     subject: question.subject?.name,
     digest,
-    formats: question.formats,
+    formats,
     predicateType: question.predicateType,
     results,
     error,
@@ -79,6 +85,7 @@ export const recordDenial = async (
     keyVersion: undefined,
     member: undefined,
     digest: undefined,
+    formats: question.formats,
     results: [],
     error: describeError(error),
   });
@@ -91,25 +98,36 @@ export const openTrail = (audit: AuditSink, question: Question, decision: Decisi
   let keyVersion: string | undefined;
   let member: string | undefined;
   let digest: string | undefined;
+  let formats: readonly string[] = question.formats;
   const write = async (
     event: AuditRecord['event'],
     results: AuditRecord['results'],
     error: AuditRecord['error'],
     until: Until,
   ): Promise<string> => {
-    const record = recordOf(event, question, decision, context, { intent, keyVersion, member, digest, results, error });
+    const outcome = { intent, keyVersion, member, digest, formats, results, error };
+    const record = recordOf(event, question, decision, context, outcome);
     const { id } = record;
     await audit.write(record, until);
     return id;
   };
   return {
-    intended: async (key, subjectDigest) => {
+    intended: async (key, subjectDigest, planned) => {
       keyVersion = key.version;
       member = key.member;
       digest = subjectDigest;
+      formats = planned;
       intent = undefined;
       intent = await write('intended', [], undefined, 'durable');
       return intent;
+    },
+    existing: async (key, subjectDigest, { outputs, auditId }) => {
+      keyVersion = key.version;
+      member = key.member;
+      digest = subjectDigest;
+      formats = outputs.map(({ sealed }) => sealed.format);
+      intent = auditId;
+      return write('existing', summarize(outputs), undefined, 'written');
     },
     completed: async (outputs) => {
       await write('completed', summarize(outputs), undefined, 'written');

@@ -6,6 +6,7 @@ import type { Context } from '../model/context.ts';
 import type { Decision, Question } from '../model/decision.ts';
 import type { FormatName } from '../model/signature.ts';
 import type { Registry } from '../registry/port.ts';
+import type { Repeats } from './repeats.ts';
 
 /** Keys by their configured names. Errors as `keys/port.ts`; `not_found`, reason KEY_UNKNOWN, for any other name. */
 export type KeysByName = KeyHolder & { describe(name: string, context: Context): Promise<KeyDescription> };
@@ -19,6 +20,7 @@ export type SigningPorts = {
   readonly registry: Registry;
   readonly audit: AuditSink;
   readonly now: () => Date;
+  readonly repeats: Repeats;
   /** Do signatures carry who asked, which rule allowed it and when? */
   readonly record: 'full' | 'none';
 };

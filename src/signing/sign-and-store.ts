@@ -1,21 +1,25 @@
-import type { Storage } from '../model/command.ts';
-import { assertLive, type Context } from '../model/context.ts';
-import type { Decision, Question } from '../model/decision.ts';
+import { hash } from 'node:crypto';
+import { canonicalJson } from '../codec/canonical-json.ts';
 import type { HeldKey } from '../keys/key-source.ts';
 import { signWith } from '../keys/sign-with.ts';
+import type { Storage } from '../model/command.ts';
+import type { Context } from '../model/context.ts';
+import type { Decision, Question } from '../model/decision.ts';
 import type { Digest } from '../model/digest.ts';
-import { CountersignError, toCountersignError } from '../model/error.ts';
+import { toCountersignError } from '../model/error.ts';
 import type { SignResult, StoredSignature } from '../model/result.ts';
-import { type Sealed, type Signable, signedBy } from '../model/signature.ts';
+import type { KeyVersion } from '../model/signature.ts';
 import type { ResolvedImage } from '../model/subject.ts';
-import { policyDenied } from '../policy/denied.ts';
-import { type AuditTrail, openTrail, recordDenial } from './audited.ts';
+import { formatReference } from '../registry/reference.ts';
+import { type AuditTrail, openTrail } from './audited.ts';
+import { authorize } from './authorize.ts';
+import type { Content } from './content.ts';
+import { requestMark } from './identity.ts';
+import { planFormats } from './plan.ts';
 import type { SigningPorts } from './ports.ts';
-import { sealAll } from './seal.ts';
+import { reportFailure } from './report-failure.ts';
+import { type SealedPlan, signPlanned } from './sign-planned.ts';
 import { type ResolvedTarget, resolveTarget, type Target } from './target.ts';
-
-/** Makes what is to be signed, once the digest is known and the record of who asked is written. */
-export type MakeSignable = (digest: Digest, record: () => Readonly<Record<string, string>>) => Signable;
 
 export type SignAndStore = {
   readonly question: Question;
@@ -23,125 +27,147 @@ export type SignAndStore = {
   readonly key: string;
   readonly target: Target;
   readonly storage: Storage;
-  /** Checks the content of the request (after policy allowed it) and answers how to make the Signable. */
-  readonly prepare: () => MakeSignable;
+  readonly ifAbsent: boolean;
+  /** What the request says besides: the SHA-256 of a predicate, for example. */
+  readonly body: string;
+  /** Checks the content of the request (after policy allowed it). */
+  readonly prepare: () => Content;
   readonly context: Context;
   readonly ports: SigningPorts;
 };
 
-/** The steps that Sign and Attest share, in the order of the design: authorize, key, resolve, audit, sign, store, audit. */
+/**
+ * The steps that Sign and Attest share, in the order of the design: authorize, key, resolve, look for an equal signature, audit,
+ * sign, store, audit. Equal requests take turns; one that was answered before gets the same answer again.
+ */
 export const signAndStore = async (request: SignAndStore): Promise<SignResult> => {
-  const { question, target, context, ports } = request;
+  const { question, context, ports } = request;
   const decision = await authorize(question, context, ports);
+  const work = () => signAllowed(request, decision);
+  const stores = request.storage.kind === 'attach' && request.target.kind === 'image';
+  if (context.idChosen !== true && !(request.ifAbsent && stores)) return work();
+  let waits = true;
+  try {
+    return await ports.repeats.run(
+      repeatOf(request),
+      context,
+      () => {
+        waits = false;
+        return work();
+      },
+      async (before) => {
+        await openTrail(ports.audit, question, decision, context).existing(before.key, before.digest, before);
+        return before;
+      },
+    );
+  } catch (caught) {
+    // It ended while an equal request was at work.
+    if (waits) await openTrail(ports.audit, question, decision, context).failed(toCountersignError(caught), []);
+    throw caught;
+  }
+};
+
+const repeatOf = ({ question, target, storage, ifAbsent, body, context }: SignAndStore) => {
+  const { caller, subject, ...asked } = question;
+  const what = target.kind === 'image' ? formatReference(target.reference) : `${target.name} ${target.digest}`;
+  const stored = storage.kind === 'attach' ? (storage.repository ?? '') : null;
+  const work = digestOf({
+    what,
+    stored,
+    ifAbsent,
+    body,
+    ...asked,
+    key: asked.key ?? null,
+    predicateType: asked.predicateType ?? null,
+    storageRepository: asked.storageRepository ?? null,
+  });
+  const by = [caller.issuer, caller.subject, context.requestId, work];
+  return { work, request: context.idChosen === true ? digestOf(by) : undefined };
+};
+
+const digestOf = (value: unknown): string => hash('sha256', canonicalJson(value));
+
+const signAllowed = async (request: SignAndStore, decision: Decision): Promise<SignResult> => {
+  const { question, target, context, ports } = request;
   const trail = openTrail(ports.audit, question, decision, context);
   const outputs: StoredSignature[] = [];
   try {
-    const makeSignable = request.prepare();
+    const content = request.prepare();
     let resolved: ResolvedTarget | undefined;
-    const signed = await signWith(
-      ports.keys,
-      request.key,
-      context,
-      async (held) => {
-        resolved ??= await resolveTarget(target, ports.registry, context);
-        return signOnce(held, resolved, makeSignable, decision, trail, request);
-      },
-      // A member of a group failed: its record is ended before another is used.
-      (caught) => trail.failed(toCountersignError(caught), []),
+    const work = async (held: HeldKey) => {
+      resolved ??= await resolveTarget(target, ports.registry, context);
+      return signHeld(held, resolved, content, decision, trail, request);
+    };
+    // A member of a group failed: its record is ended before another is used.
+    const signed = await signWith(ports.keys, request.key, context, work, (caught) =>
+      trail.failed(toCountersignError(caught), []),
     );
-    await storeAll(signed.sealed, signed.image, request, outputs);
-    await trail.completed(outputs);
+    await storeAll(signed, request, outputs);
+    const auditId = signed.auditId ?? (await trail.existing(signed.key, signed.digest, { outputs }));
+    if (signed.auditId !== undefined) await trail.completed(outputs);
     return {
       digest: signed.digest,
       name: target.name,
       outputs,
       key: signed.key,
       decision,
-      auditId: signed.auditId,
+      auditId,
       predicateType: question.predicateType,
+      notices: signed.notices,
+      nested: [],
     };
   } catch (caught) {
     throw await reportFailure(caught, outputs, trail);
   }
 };
 
-/** Writes down that exactly this key version is about to be used for exactly this digest, then signs in every format. */
-const signOnce = async (
+type Signed = SealedPlan & {
+  readonly digest: Digest;
+  readonly image: ResolvedImage | undefined;
+  readonly key: KeyVersion;
+  readonly notices: readonly string[];
+};
+
+const signHeld = async (
   held: HeldKey,
   { digest, image }: ResolvedTarget,
-  makeSignable: MakeSignable,
+  content: Content,
   decision: Decision,
   trail: AuditTrail,
-  { question, ports, context }: SignAndStore,
-) => {
+  { question, storage, ifAbsent, ports, context }: SignAndStore,
+): Promise<Signed> => {
   const key = held.description.signing;
-  const auditId = await trail.intended(key, digest);
-  assertLive(context);
-  const signable = makeSignable(digest, () => recordOf(question, decision, auditId, ports));
-  const formats = question.formats.map((name) => ports.formats[name]);
-  return { digest, image, key, auditId, sealed: await sealAll(signable, formats, held, ports.now(), context) };
+  const request = context.idChosen === true ? requestMark(question.caller, context.requestId) : undefined;
+  const plan = await planFormats(
+    {
+      question,
+      key,
+      image: storage.kind === 'attach' ? image : undefined,
+      plain: () => content.plain(digest),
+      ifAbsent,
+      request,
+      storage,
+    },
+    ports,
+    context,
+  );
+  const sealed = await signPlanned(plan, { held, digest, content, question, decision, trail, request }, ports, context);
+  return { ...sealed, digest, image, key, notices: plan.notices };
 };
-
-const authorize = async (question: Question, context: Context, ports: SigningPorts): Promise<Decision> => {
-  const decision = ports.decide(question);
-  if (decision.allowed) return decision;
-  const error = policyDenied(question, decision);
-  await recordDenial(ports.audit, question, decision, error, context);
-  throw error;
-};
-
-/** What countersign itself puts into what it signs: who asked, by which rule, when, and where that is written down. */
-const recordOf = (
-  question: Question,
-  decision: Decision,
-  auditId: string,
-  ports: SigningPorts,
-): Readonly<Record<string, string>> =>
-  ports.record === 'none'
-    ? {}
-    : {
-        [signedBy.issuer]: question.caller.issuer,
-        [signedBy.subject]: question.caller.subject,
-        [signedBy.rule]: decision.rule ?? '',
-        [signedBy.policy]: decision.policyHash,
-        [signedBy.time]: ports.now().toISOString(),
-        [signedBy.audit]: auditId,
-      };
 
 /** Stores one after the other, so that a failure leaves a known prefix in `outputs`. */
 const storeAll = async (
-  sealed: readonly Sealed[],
-  image: ResolvedImage | undefined,
+  { items, image }: Signed,
   { storage, context, ports }: SignAndStore,
   outputs: StoredSignature[],
 ): Promise<void> => {
-  for (const one of sealed) {
-    if (storage.kind === 'return' || image === undefined) {
-      outputs.push({ sealed: one, stored: undefined });
-      continue;
+  for (const item of items) {
+    if ('existing' in item) outputs.push(item);
+    else if (storage.kind === 'return' || image === undefined) {
+      outputs.push({ sealed: item.sealed, stored: undefined, existing: false });
+    } else {
+      const stored = await ports.registry.attach(image, item.sealed, storage.repository, context);
+      outputs.push({ sealed: item.sealed, stored, existing: false });
     }
-    outputs.push({ sealed: one, stored: await ports.registry.attach(image, one, storage.repository, context) });
   }
-};
-
-/** Writes the `failed` record and names in the error what was already stored: nothing half-made stays unreported. */
-const reportFailure = async (
-  caught: unknown,
-  outputs: readonly StoredSignature[],
-  trail: AuditTrail,
-): Promise<CountersignError> => {
-  const error = toCountersignError(caught);
-  await trail.failed(error, outputs);
-  const stored = outputs.flatMap((output) =>
-    output.stored === undefined ? [] : [`${output.stored.repository}@${output.stored.digest}`],
-  );
-  if (stored.length === 0) return error;
-  // The registry may have told of one more: stored, but not listed.
-  const unlisted = error.metadata.stored === undefined ? [] : [error.metadata.stored];
-  return new CountersignError(error.code, error.reason, `${error.message} Already stored: ${stored.join(', ')}.`, {
-    violations: error.violations,
-    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs }),
-    metadata: { ...error.metadata, stored: [...stored, ...unlisted].join(',') },
-    cause: error.cause ?? error,
-  });
 };

@@ -1,7 +1,8 @@
-import type { Storage } from '../model/command.ts';
+import type { SignCommand, Storage } from '../model/command.ts';
 import type { Context } from '../model/context.ts';
 import { type Digest, sha256 } from '../model/digest.ts';
 import type { Question } from '../model/decision.ts';
+import type { FormatName } from '../model/signature.ts';
 import { type ImageReference, type ResolvedImage, repositoryName, type Subject } from '../model/subject.ts';
 import type { Registry } from '../registry/port.ts';
 import { parseReference } from '../registry/reference.ts';
@@ -34,6 +35,20 @@ export const questionSubject = (target: Target): NonNullable<Question['subject']
 /** The other repository that signatures go to, if the caller named one. */
 export const storageRepository = (storage: Storage): string | undefined =>
   storage.kind === 'attach' ? storage.repository : undefined;
+
+/** The formats asked for, or those that are configured for the image; a bundle for a blob. */
+export const formatsFor = (
+  { formats, storage }: Pick<SignCommand, 'formats' | 'storage'>,
+  verb: 'sign' | 'attest',
+  target: Target,
+  registry: Pick<Registry, 'layouts'>,
+): readonly FormatName[] => {
+  if (formats.length > 0) return formats;
+  if (target.kind === 'blob') return ['bundle'];
+  const { layouts } = registry.layouts(target.reference, storageRepository(storage));
+  const tag = verb === 'attest' ? 'dsse' : 'simple-signing';
+  return layouts.map((layout) => (layout === 'tag' ? tag : 'bundle'));
+};
 
 /** A target whose digest is known; an image is resolved here, once. */
 export type ResolvedTarget = { readonly digest: Digest; readonly image: ResolvedImage | undefined };

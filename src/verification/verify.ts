@@ -3,6 +3,7 @@ import { toCountersignError } from '../model/error.ts';
 import type { SignatureVerdict, Step, Verdict } from '../model/verdict.ts';
 import { checks, shown, shownAnnotations } from './checks.ts';
 import { type OpenedCandidate, openCandidate } from './open-candidate.ts';
+import { layoutNotices } from './layout-notices.ts';
 import type { Candidate, Question, VerificationKey } from './question.ts';
 
 /**
@@ -87,6 +88,7 @@ export const verdictOf = (question: Question, signatures: readonly SignatureVerd
   summary: summary(question, signatures),
   digest: question.subject.digest,
   signatures,
+  notices: layoutNotices(question, signatures),
 });
 
 const summary = (question: Question, signatures: readonly SignatureVerdict[]): string => {

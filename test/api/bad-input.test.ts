@@ -1,10 +1,28 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { fromJson, toBinary } from '@bufbuild/protobuf';
-import type { Client } from '@grpc/grpc-js';
+import type { Client, ServiceError } from '@grpc/grpc-js';
+import { detailTypes } from '../../src/api/status.ts';
+import type { JsonObject } from '../../src/codec/strict-json.ts';
+import {
+  SignBatchRequestSchema,
+  type SignBatchResponse,
+  SignBatchResponseSchema,
+  SigningService,
+} from '../../src/gen/countersign/v1/signing_pb.ts';
 import { spoilMessage } from './bad-values.ts';
-import { callRaw, callRest, detailsOf, grpcClient, pathOf, problemViolations } from './clients.ts';
-import { getKey, samples } from './samples.ts';
+import {
+  callRaw,
+  callRest,
+  detailsOf,
+  grpcClient,
+  openStream,
+  pathOf,
+  postRest,
+  problemViolations,
+  statusDetails,
+} from './clients.ts';
+import { batchSample, getKey, samples } from './samples.ts';
 import { startWorld, type World } from './world.ts';
 
 let world: World;
@@ -61,6 +79,55 @@ for (const sample of samples) {
     });
   });
 }
+
+describe('Sign a batch', () => {
+  const { method, path, json: good } = batchSample;
+  const cases = [...spoilMessage(method.input, good)];
+  /** Does this concern one item, and not the batch? */
+  const isOfItem = (field: string): boolean => /^items\[\d+\]\.(?!reference$)/.test(field);
+
+  const over = {
+    REST: async (json: JsonObject) => {
+      const response = await postRest(world.rest.port, path, json);
+      const text = await response.text();
+      if (response.status !== 200) return { refused: problemViolations(JSON.parse(text)), messages: [] };
+      const lines = text.trimEnd().split('\n');
+      const messages = lines.map((line) =>
+        fromJson(SignBatchResponseSchema, JSON.parse(line), { registry: detailTypes }),
+      );
+      return { refused: [], messages };
+    },
+    gRPC: async (json: JsonObject) => {
+      const messages: SignBatchResponse[] = [];
+      try {
+        const stream = openStream(client, SigningService.method.signBatch, fromJson(SignBatchRequestSchema, json));
+        for await (const message of stream) messages.push(message);
+      } catch (caught) {
+        return { refused: detailsOf(caught as ServiceError).bad?.fieldViolations ?? [], messages };
+      }
+      return { refused: [], messages };
+    },
+  };
+
+  for (const [edge, call] of Object.entries(over)) {
+    test(`each of ${cases.length} bad requests is answered for its item, or as a whole, over ${edge}`, async () => {
+      assert.deepEqual((await call(good)).messages.map(({ outcome }) => outcome.case).sort(), ['attested', 'signed']);
+      assert.ok(cases.length > 50);
+      for (const { what, field, json, binary } of cases) {
+        if (edge === 'gRPC' && !binary) continue;
+        const { refused, messages } = await call(json);
+        const errors = messages.flatMap(({ outcome }) => (outcome.case === 'error' ? [outcome.value] : []));
+        const said = `${field}: ${what}: ${JSON.stringify([refused, errors.map(({ message }) => message)])}`;
+        if (!isOfItem(field)) {
+          assert.ok(names(refused, field) && messages.length === 0, said);
+          continue;
+        }
+        assert.deepEqual([messages.length, errors.length], [2, 1], said);
+        for (const error of errors) assert.ok(names(statusDetails(error).bad?.fieldViolations ?? [], field), said);
+      }
+    });
+  }
+});
 
 test('bad keys of GetKey, in a path and in a message', async () => {
   for (const key of ['A', 'a%3Ab', 'a:sign', '%00', '-a', 'a'.repeat(64), '%20']) {

@@ -1,6 +1,8 @@
 import {
   create,
   type DescMessage,
+  type DescMethod,
+  type DescMethodServerStreaming,
   type DescMethodUnary,
   fromBinary,
   type MessageInitShape,
@@ -8,14 +10,21 @@ import {
   toBinary,
 } from '@bufbuild/protobuf';
 import { anyUnpack } from '@bufbuild/protobuf/wkt';
-import { type CallOptions, Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import {
+  type CallOptions,
+  Client,
+  type ClientReadableStream,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import {
   BadRequestSchema,
   ErrorInfoSchema,
   RequestInfoSchema,
   RetryInfoSchema,
 } from '../../src/gen/google/rpc/error_details_pb.ts';
-import { StatusSchema } from '../../src/gen/google/rpc/status_pb.ts';
+import { type Status, StatusSchema } from '../../src/gen/google/rpc/status_pb.ts';
 import { goodToken } from './world.ts';
 
 export const grpcClient = (port: number, channel = credentials.createInsecure()): Client =>
@@ -34,7 +43,11 @@ export const authorized = (entries: Record<string, string> = {}): Metadata =>
 export const detailsOf = (error: ServiceError) => {
   const [raw] = error.metadata.get('grpc-status-details-bin');
   if (!(raw instanceof Buffer)) throw new Error(`no details: ${error.message}`);
-  const status = fromBinary(StatusSchema, raw);
+  return statusDetails(fromBinary(StatusSchema, raw));
+};
+
+/** The details of a google.rpc.Status. */
+export const statusDetails = (status: Status) => {
   const find = <Schema extends DescMessage>(schema: Schema): MessageShape<Schema> | undefined =>
     status.details.map((any) => anyUnpack(any, schema)).find((each) => each !== undefined);
   return {
@@ -70,7 +83,7 @@ export const callRaw = (
     );
   });
 
-export const pathOf = (method: DescMethodUnary): string => `/${method.parent.typeName}/${method.name}`;
+export const pathOf = (method: DescMethod): string => `/${method.parent.typeName}/${method.name}`;
 
 export const callGrpc = async <Input extends DescMessage, Output extends DescMessage>(
   client: Client,
@@ -111,3 +124,50 @@ export const callRest = async (
   const text = await response.text();
   return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) };
 };
+
+/** Calls a method that answers in parts; the stream fails with the call's status. */
+export const openStream = <Input extends DescMessage, Output extends DescMessage>(
+  client: Client,
+  method: DescMethodServerStreaming<Input, Output>,
+  request: MessageInitShape<Input>,
+  metadata: Metadata = authorized(),
+  options: CallOptions = {},
+): ClientReadableStream<MessageShape<Output>> =>
+  client.makeServerStreamRequest(
+    pathOf(method),
+    (message: MessageShape<Input>) => Buffer.from(toBinary(method.input, message)),
+    (bytes: Buffer) => fromBinary(method.output, bytes),
+    create(method.input, request),
+    metadata,
+    options,
+  );
+
+type PostOptions = { readonly headers?: Record<string, string>; readonly signal?: AbortSignal };
+
+/** Posts JSON; the answer as it comes. */
+export const postRest = (port: number, path: string, body: unknown, options: PostOptions = {}): Promise<Response> =>
+  fetch(`http://127.0.0.1:${port}${path}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${goodToken}`, 'content-type': 'application/json', ...options.headers },
+    body: JSON.stringify(body),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+
+/** Posts JSON, answers the lines of a streamed answer as they come. Throws unless it is answered with 200. */
+export async function* restLines(
+  port: number,
+  path: string,
+  body: unknown,
+  options: PostOptions = {},
+): AsyncGenerator<Record<string, unknown>, void, undefined> {
+  const response = await postRest(port, path, body, options);
+  if (response.status !== 200 || response.body === null)
+    throw new Error(`${response.status}: ${await response.text()}`);
+  let rest = '';
+  for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+    const lines = `${rest}${text}`.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) yield JSON.parse(line);
+  }
+  if (rest !== '') throw new Error(`the last line does not end: ${rest}`);
+}

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromJson, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
-import { methods } from '../../src/api/methods.ts';
+import { type Decoder, methods, streamMethods } from '../../src/api/methods.ts';
 import { readBinary } from '../../src/api/read.ts';
-import { readRest } from '../../src/api/rest-request.ts';
+import { readRest, readRestJson } from '../../src/api/rest-request.ts';
 import { routesOf } from '../../src/api/routes.ts';
 import { CountersignError } from '../../src/model/error.ts';
-import { samples } from './samples.ts';
+import { batchSample, samples } from './samples.ts';
 
 /** Either a command comes out, or the caller is told that the request is bad; nothing else. */
 const decides = (decode: () => unknown): boolean => {
@@ -22,13 +22,17 @@ const decides = (decode: () => unknown): boolean => {
   }
 };
 
-for (const { name, method: desc, json } of samples) {
-  const method = methods.find((each) => each.desc === desc);
+for (const { name, method: desc, json } of [...samples, { name: 'Sign a batch', ...batchSample }]) {
+  const method: Decoder<unknown> | undefined = [...methods, ...streamMethods].find((each) => each.desc === desc);
   const [route] = routesOf(desc);
   assert.ok(method && route);
   const decodeBytes = (bytes: Uint8Array): unknown => method.decode(readBinary(desc.input, bytes));
-  const decodeText = (body: Uint8Array): unknown =>
-    method.decode(readRest(desc.input, route, { path: {}, query: '', body }, 1 << 22));
+  const decodeText = (body: Uint8Array): unknown => {
+    const parts = { path: {}, query: '', body };
+    return method.decodeJson === undefined
+      ? method.decode(readRest(desc.input, route, parts, 1 << 22))
+      : method.decodeJson(readRestJson(desc.input, route, parts, 1 << 22));
+  };
   const binary = toBinary(desc.input, fromJson(desc.input, json));
   const text = Buffer.from(JSON.stringify(json));
 

@@ -6,8 +6,8 @@ import formats from 'ajv-formats';
 import { openApiDocument } from '../../src/api/rest.ts';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../src/codec/strict-json.ts';
 import { spoilMessage } from './bad-values.ts';
-import { callRest } from './clients.ts';
-import { samples } from './samples.ts';
+import { callRest, restLines } from './clients.ts';
+import { batchSample, samples } from './samples.ts';
 import { startWorld, type World } from './world.ts';
 
 const document: JsonObject = JSON.parse(openApiDocument());
@@ -39,10 +39,10 @@ const validator = (pointer: string): ValidateFunction => {
   assert.ok(validate, pointer);
   return validate;
 };
-const schemaOf = (path: string, part: 'request' | 'response'): ValidateFunction => {
+const schemaOf = (path: string, part: 'request' | 'response', type = 'application/json'): ValidateFunction => {
   const post = `#/paths/${path.replaceAll('/', '~1')}/post`;
   const content = part === 'request' ? `${post}/requestBody/content` : `${post}/responses/200/content`;
-  const { $ref } = at(`${content}/application~1json/schema`) as { $ref: string };
+  const { $ref } = at(`${content}/${type.replace('/', '~1')}/schema`) as { $ref: string };
   return validator($ref);
 };
 
@@ -175,6 +175,24 @@ for (const sample of samples) {
     });
   });
 }
+
+test('a batch: the document accepts the request and each line of the answer, and refuses what is refused of an item', async () => {
+  const { method, path, json } = batchSample;
+  const request = schemaOf(path, 'request');
+  assert.ok(request(json), JSON.stringify(request.errors));
+  const line = schemaOf(path, 'response', 'application/x-ndjson');
+  const bad = { reference: 'bad', sign: {} };
+  let errors = 0;
+  const items = [...(json['items'] as JsonValue[]), bad];
+  for await (const message of restLines(world.rest.port, path, { items })) {
+    assert.ok(line(message), JSON.stringify(line.errors));
+    if (message['error'] !== undefined) errors += 1;
+  }
+  assert.equal(errors, 1);
+  for (const { what, field, json: spoiled } of spoilMessage(method.input, json)) {
+    assert.ok(!request(spoiled), `${field}: ${what} is accepted by the document`);
+  }
+});
 
 test('the answers of the methods without a body are as described', async () => {
   for (const [path, schema] of [

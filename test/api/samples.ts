@@ -1,4 +1,4 @@
-import type { DescMethodUnary } from '@bufbuild/protobuf';
+import type { DescMethodServerStreaming, DescMethodUnary } from '@bufbuild/protobuf';
 import type { JsonObject } from '../../src/codec/strict-json.ts';
 import { KeyService } from '../../src/gen/countersign/v1/keys_pb.ts';
 import { SigningService } from '../../src/gen/countersign/v1/signing_pb.ts';
@@ -64,6 +64,18 @@ export const samples: readonly Sample[] = [
     },
   },
 ];
+
+/** A valid batch with an item of each kind. */
+export const batchSample: Omit<Sample, 'name' | 'method'> & { readonly method: DescMethodServerStreaming } = {
+  method: SigningService.method.signBatch,
+  path: '/v1/sign:batch',
+  json: {
+    items: [
+      { reference: 'image', sign: sign.image },
+      { reference: 'attestation', attest: { ...attest, predicate } },
+    ],
+  },
+};
 
 /** The sample of GetKey, which has no body. */
 export const getKey = { method: KeyService.method.getKey, json: { key: 'release' } };

@@ -6,7 +6,7 @@ import { telemetrySettings } from '../../src/telemetry/settings.ts';
 import { withSpan } from '../../src/telemetry/spans.ts';
 import { startTelemetry } from '../../src/telemetry/start.ts';
 import { startCollector } from '../telemetry/collector.ts';
-import { authorized, callGrpc, callRest, grpcClient } from './clients.ts';
+import { authorized, callGrpc, callRest, grpcClient, restLines } from './clients.ts';
 import { signResult, startWorld } from './world.ts';
 
 const request = {
@@ -41,6 +41,19 @@ test('both edges continue the trace of the caller; every request is counted by m
   await callRest(world.rest.port, '/v1/sign', {});
   await callRest(world.rest.port, '/made/up/by/a/stranger');
 
+  const batchParent = `00-${'c'.repeat(32)}-${'3'.repeat(16)}-01`;
+  const items = [{ reference: 'good', sign: restBody }, { reference: 'bad' }];
+  let lines = 0;
+  for await (const _ of restLines(
+    world.rest.port,
+    '/v1/sign:batch',
+    { items },
+    { headers: { traceparent: batchParent } },
+  )) {
+    lines += 1;
+  }
+  assert.equal(lines, 2);
+
   const metrics = await (await fetch(`http://127.0.0.1:${admin.port}/metrics`)).text();
   const count = (labels: Record<string, string>): string | undefined =>
     metrics
@@ -56,8 +69,11 @@ test('both edges continue the trace of the caller; every request is counted by m
   assert.equal(count({ transport: 'rest', method: 'Sign', code: 'ok' }), '1');
   assert.equal(count({ transport: 'rest', method: 'Sign', code: 'invalid_argument' }), '1');
   assert.equal(count({ transport: 'rest', method: 'unknown', code: 'not_found' }), '1');
+  assert.equal(count({ transport: 'rest', method: 'SignBatch', code: 'ok' }), '1');
+  assert.equal(count({ transport: 'rest', method: 'SignBatch.Sign', code: 'ok' }), '1');
+  assert.equal(count({ transport: 'rest', method: 'SignBatch.Item', code: 'invalid_argument' }), '1');
   assert.ok(!metrics.includes('stranger'));
-  assert.match(metrics, /countersign_leg_duration\S*_count\{[^}]*leg="queue"[^}]*\} 3/);
+  assert.match(metrics, /countersign_leg_duration\S*_count\{[^}]*leg="queue"[^}]*\} 4/);
 
   await telemetry.shutdown();
   for (const [transport, parent] of Object.entries(parents)) {
@@ -68,4 +84,11 @@ test('both edges continue the trace of the caller; every request is counted by m
     const step = collector.spans.find((span) => span.parentSpanId === root.spanId);
     assert.equal(step?.name, 'key', 'a step of the use case is below the span of the request');
   }
+
+  const batch = collector.spans.find(({ traceId }) => traceId === 'c'.repeat(32));
+  const spans = collector.spans.filter(({ traceId }) => traceId === batch?.traceId);
+  const named = (name: string) => spans.find((span) => span.name === name);
+  assert.equal(named('SignBatch')?.parentSpanId, '3'.repeat(16));
+  assert.equal(named('item')?.parentSpanId, named('SignBatch')?.spanId);
+  assert.equal(named('key')?.parentSpanId, named('item')?.spanId);
 });

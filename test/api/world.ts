@@ -1,9 +1,8 @@
 import { generateKeyPairSync } from 'node:crypto';
 import type { Credentials } from '../../src/callers/port.ts';
 import { type GrpcEdge, startGrpc } from '../../src/api/grpc.ts';
-import type { Edge } from '../../src/api/handle.ts';
-import { createLimiter } from '../../src/api/limiter.ts';
-import { defaultLimits, type Limits } from '../../src/api/limits.ts';
+import { createEdge, type Edge } from '../../src/api/handle.ts';
+import { type Limits, limitsOf } from '../../src/api/limits.ts';
 import { type RestEdge, startRest } from '../../src/api/rest.ts';
 import type { ListenerSecurity } from '../../src/api/security.ts';
 import type { Service } from '../../src/api/service.ts';
@@ -17,6 +16,7 @@ import { CountersignError } from '../../src/model/error.ts';
 import type { SignResult } from '../../src/model/result.ts';
 import { type KeyVersion, signedBy } from '../../src/model/signature.ts';
 import type { Verdict } from '../../src/model/verdict.ts';
+import { signBatch } from '../../src/signing/sign-batch.ts';
 
 export const goodToken = 'good.token.value';
 
@@ -59,12 +59,15 @@ export const signResult = (predicateType?: string): SignResult => ({
         attachment: { by: 'referrer', artifactType: 'application/x', annotations: {} },
       },
       stored: { repository: 'registry.example/acme/app', digest, by: 'fallback-tag', tag: 'sha256-00' },
+      existing: false,
     },
   ],
   key: keyVersion,
   decision,
   auditId: '0197-audit',
   predicateType,
+  notices: [],
+  nested: [],
 });
 
 export const verdict: Verdict = {
@@ -95,6 +98,7 @@ export const verdict: Verdict = {
       steps: [{ name: 'signature', passed: true, detail: 'by release' }],
     },
   ],
+  notices: [],
 };
 
 const keyDescription: KeyDescription = {
@@ -122,8 +126,7 @@ const fakeService = (overrides: Partial<Service> = {}): Service & { readonly com
     commands.push(command);
     return answer;
   };
-  return {
-    commands,
+  const service: Omit<Service, 'signBatch'> = {
     authenticate,
     sign: async (command) => keep(command, signResult()),
     attest: async (command) => keep(command, signResult(command.predicateType)),
@@ -136,6 +139,19 @@ const fakeService = (overrides: Partial<Service> = {}): Service & { readonly com
     getKey: async (name) => keep(name, keyDescription),
     ...overrides,
   };
+  return {
+    commands,
+    // The real one, over these functions.
+    signBatch: (command, by, context, terms) =>
+      signBatch(
+        command,
+        async (work, part) =>
+          work.verb === 'sign' ? service.sign(work.command, by, part) : service.attest(work.command, by, part),
+        terms,
+        context,
+      ),
+    ...service,
+  };
 };
 
 export type LogLine = { readonly level: string; readonly fields: Record<string, unknown>; readonly message: string };
@@ -146,6 +162,8 @@ export type World = {
   readonly service: Service & { readonly commands: unknown[] };
   readonly edge: Edge;
   readonly logs: LogLine[];
+  /** Batches begin nothing more. */
+  stopBatches(): void;
   close(): Promise<void>;
 };
 
@@ -156,18 +174,15 @@ export const startWorld = async (
   security: ListenerSecurity = { kind: 'plaintext' },
 ): Promise<World> => {
   warmValidation();
-  const all = { ...defaultLimits, ...limits };
+  const all = limitsOf(limits);
   const logs: LogLine[] = [];
   const write = (level: string) => (fields: object, message: string) => {
     logs.push({ level, fields: { ...fields }, message });
   };
   const service = fakeService(overrides);
-  const edge: Edge = {
-    service,
-    limiter: createLimiter(all.maxInFlight, all.maxQueued),
-    logger: { info: write('info'), warn: write('warn'), error: write('error') },
-    maxRequestMs: all.maxRequestMs,
-  };
+  const logger = { info: write('info'), warn: write('warn'), error: write('error') };
+  const stopping = new AbortController();
+  const edge = createEdge(service, logger, all, stopping.signal);
   const address = { host: '127.0.0.1', port: 0 };
   const grpc = await startGrpc({ edge, address, security, limits: all });
   const rest = await startRest({ edge, address, security, limits: all });
@@ -177,6 +192,7 @@ export const startWorld = async (
     service,
     edge,
     logs,
+    stopBatches: () => stopping.abort(),
     close: async () => {
       await Promise.all([grpc.close(0), rest.close(0)]);
     },

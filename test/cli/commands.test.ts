@@ -27,7 +27,7 @@ let explainRequest: ExplainRequest | undefined;
 
 const stored = { repository: 'r.example/app', digest, layout: StoredAt_Layout.REFERRER };
 const outputs = (request: SignRequest | AttestRequest) =>
-  request.formats.map((format) => ({
+  (request.formats.length > 0 ? request.formats : [Format.BUNDLE]).map((format) => ({
     format,
     mediaType: 'application/json',
     content: Buffer.from(format === Format.BUNDLE ? bundle : '{}'),
@@ -136,9 +136,9 @@ test('sign sends what the options say and shows what was signed, where, by which
   }
 });
 
-test('the default is a bundle, beside the image', async () => {
+test('the default is what the service is configured for, beside the image', async () => {
   await cli('sign', 'r.example/app', '--key', 'release');
-  assert.deepEqual(signRequest?.formats, [Format.BUNDLE]);
+  assert.deepEqual(signRequest?.formats, []);
   assert.equal(signRequest.storage, undefined);
 });
 

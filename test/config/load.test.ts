@@ -53,7 +53,14 @@ test('a small configuration, with defaults, the environment, and paths from the 
   assert.ok(key?.kind === 'local');
   assert.equal(key.file, join(folder, 'release.key'));
   assert.equal(key.password, 'sesame');
-  assert.deepEqual(config.limits, { maxInFlight: 256, maxQueued: 1024, maxRequestMs: 30_000, drainMs: 25_000 });
+  assert.deepEqual(config.limits, {
+    maxInFlight: 256,
+    maxQueued: 1024,
+    maxRequestMs: 30_000,
+    maxBatchMs: 300_000,
+    maxBatches: 32,
+    drainMs: 25_000,
+  });
   assert.deepEqual(config.signing, { record: 'full' });
   assert.equal(config.telemetry.metrics, false);
   assert.equal(config.telemetry.traces, undefined);

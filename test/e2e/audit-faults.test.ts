@@ -48,7 +48,12 @@ const start = async (t: TestContext, file?: string) => {
     edges,
     folder,
     auditFile,
-    request: { subject: { image }, key: 'release', formats: ['FORMAT_SIMPLE_SIGNING', 'FORMAT_BUNDLE'] },
+    request: {
+      subject: { image },
+      key: 'release',
+      ifAbsent: false,
+      formats: ['FORMAT_SIMPLE_SIGNING', 'FORMAT_BUNDLE'],
+    },
     question: { subject: { image }, keys: [{ key: 'release' }] },
     admin,
     readyAgain: async () => {

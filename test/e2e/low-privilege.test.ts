@@ -106,6 +106,7 @@ describe('one registry, many spellings', () => {
     ],
     { keys: 'any', issuers: 'any' },
   );
+  const registry = { layouts: () => ({ layouts: ['referrer'], otherLayout: 'written' }) as const };
   const decided = (reference: string, repository: string) => {
     const message = create(SignRequestSchema, {
       subject: { kind: { case: 'image', value: reference } },
@@ -114,7 +115,7 @@ describe('one registry, many spellings', () => {
     });
     const command = decodeSign(message);
     const caller = { kind: 'oidc', issuer, subject: 'me', claims: { sub: 'me' }, expiresAt: 2e9 } as const;
-    return decide(policy, signQuestion(command, targetOf(command.subject), caller));
+    return decide(policy, signQuestion(command, targetOf(command.subject), caller, registry));
   };
 
   for (const spelling of [

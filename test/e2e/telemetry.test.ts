@@ -59,7 +59,12 @@ const start = async (telemetry: object) => {
     await world.stop();
     await Promise.all([vault.close(), registry.close()]);
   };
-  const request = { subject: { image: `${registry.host}/acme/app:v1` }, key: 'release', formats: ['FORMAT_BUNDLE'] };
+  const request = {
+    subject: { image: `${registry.host}/acme/app:v1` },
+    key: 'release',
+    formats: ['FORMAT_BUNDLE'],
+    ifAbsent: false,
+  };
   return { vault, registry, world, edges, close, request, digest };
 };
 
@@ -105,6 +110,7 @@ test('one Sign is one trace, a span a step, below the caller and above the regis
         ['key.sign', root.spanId],
         ['policy.decide', root.spanId],
         ['registry.attach', root.spanId],
+        ['registry.look', root.spanId],
         ['registry.resolve', root.spanId],
       ],
     );

@@ -1,13 +1,16 @@
 // The unmodified grpcurl, which knows nothing but the address: it finds every service, calls every method, reads every error.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { type ServiceWorld, type Signed, startServiceWorld, type VerdictJson } from '../service-world.ts';
+import { cosignVerify } from './cosign.ts';
 import { pushTestImage, type TestImage } from './image.ts';
-import { type Finished, requirePeers, run, skipWithout, succeeded } from './peer.ts';
+import { type Finished, requirePeers, run, skipWithout, succeeded, temporaryFolder } from './peer.ts';
 import { type OlderServer, startOlderServer } from './reflection-alpha.ts';
 import { type Registry, startGgcrRegistry } from './registries.ts';
 
-const needed = ['grpcurl', 'ggcr-registry', 'crane'] as const;
+const needed = ['grpcurl', 'ggcr-registry', 'crane', 'cosign-3.1.1'] as const;
 const predicateType = 'https://example.com/predicate/v1';
 const base64 = (value: string): string => Buffer.from(value).toString('base64');
 const blob = { name: 'acme/blob', content: base64('a blob') };
@@ -16,6 +19,13 @@ type Failure = {
   readonly code: number;
   readonly message: string;
   readonly details: readonly (Readonly<Record<string, unknown>> & { readonly '@type': string })[];
+};
+
+type BatchAnswer = {
+  readonly reference: string;
+  readonly signed?: { readonly digest: string };
+  readonly attested?: { readonly digest: string };
+  readonly error?: Failure;
 };
 
 describe('grpcurl', { skip: skipWithout(...needed) }, () => {
@@ -80,7 +90,7 @@ describe('grpcurl', { skip: skipWithout(...needed) }, () => {
         for (const method of await lines(reached, 'list', service)) {
           const described = await printed(reached, 'describe', method);
           const [, input = '', output = ''] =
-            /rpc \w+ \( \.([\w.]+) \) returns \( \.([\w.]+) \)/.exec(described) ?? assert.fail(described);
+            /rpc \w+ \( \.([\w.]+) \) returns \( (?:stream )?\.([\w.]+) \)/.exec(described) ?? assert.fail(described);
           for (const message of [input, output]) {
             assert.match(await printed(reached, 'describe', message), /is a message:\nmessage \w+ \{/);
           }
@@ -124,6 +134,10 @@ describe('grpcurl', { skip: skipWithout(...needed) }, () => {
     const attested = await method<Signed & { readonly predicateType: string }>('SigningService/Attest', attest);
     assert.deepEqual([attested.digest, attested.predicateType], [image.digest, predicateType]);
 
+    const batch = { items: [{ reference: 'one', sign: { ...sign, annotations: { stage: 'batch' } } }] };
+    const answered = await method<BatchAnswer>('SigningService/SignBatch', batch);
+    assert.deepEqual([answered.reference, answered.signed?.digest], ['one', image.digest]);
+
     const { predicate: _, ...asked } = attest;
     for (const request of [{ sign }, { attest: asked }]) {
       const explained = await method<{ readonly decision: { readonly allowed: boolean; readonly rule: string } }>(
@@ -160,6 +174,52 @@ describe('grpcurl', { skip: skipWithout(...needed) }, () => {
     for (const service of ['', ...ours]) {
       assert.deepEqual(await ok('grpc.health.v1.Health/Check', { service }), { status: 'SERVING' });
     }
+  });
+
+  it('streams a batch: what it signed, cosign verifies; what failed, is shown with its details', async () => {
+    const names = ['batch/a:v1', 'batch/a:v2', 'batch/b:v1'];
+    const images = await Promise.all(names.map((name) => pushTestImage(registry, name)));
+    const items = [
+      ...images.map(({ ref }) => ({
+        reference: ref,
+        sign: { subject: { image: ref }, key: 'ours', formats: ['FORMAT_BUNDLE'], annotations: { stage: 'batch' } },
+      })),
+      {
+        reference: 'attested',
+        attest: {
+          subject: { image: images[0]?.ref },
+          key: 'ours',
+          formats: ['FORMAT_BUNDLE'],
+          predicateType,
+          predicate: base64('{"by":"a batch"}'),
+        },
+      },
+      { reference: 'absent', sign: { subject: { image: `${registry.host}/batch/absent:v1` }, key: 'ours' } },
+      { reference: 'bad', sign: { key: 'No Key' } },
+    ];
+    const printedAnswers = succeeded(await call('countersign.v1.SigningService/SignBatch', { items })).stdout;
+    const answers = printedAnswers.split(/^(?=\{)/m).map((text): BatchAnswer => JSON.parse(text));
+    const byReference = new Map(answers.map((answer) => [answer.reference, answer]));
+    assert.equal(answers.length, items.length);
+    assert.equal(byReference.size, items.length);
+
+    const keyFile = join(temporaryFolder('batch'), 'ours.pub');
+    writeFileSync(keyFile, await world.publicKey('ours'));
+    for (const { ref, digest } of images) {
+      assert.equal(byReference.get(ref)?.signed?.digest, digest);
+      succeeded(await cosignVerify({ key: keyFile, ref, annotations: { stage: 'batch' } }));
+    }
+    assert.equal(byReference.get('attested')?.attested?.digest, images[0]?.digest);
+    const first = images[0]?.ref ?? assert.fail('no image');
+    succeeded(await cosignVerify({ key: keyFile, ref: first, attestationType: predicateType }));
+
+    const absent = byReference.get('absent')?.error ?? assert.fail('it was not refused');
+    assert.deepEqual([absent.code, detail(absent, 'ErrorInfo')['reason']], [5, 'IMAGE_NOT_FOUND']);
+    const bad = byReference.get('bad')?.error ?? assert.fail('it was not refused');
+    const { fieldViolations } = detail(bad, 'BadRequest') as unknown as {
+      readonly fieldViolations: readonly { readonly field: string }[];
+    };
+    assert.deepEqual(fieldViolations.map(({ field }) => field).sort(), ['items[5].sign.key', 'items[5].sign.subject']);
   });
 
   it('shows error details decoded, as text and as JSON', async () => {

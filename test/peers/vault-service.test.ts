@@ -162,7 +162,13 @@ describe('a key in Vault that the service and cosign share', { skip: skipWithout
       await pushTestImage(registry, 'rotated/later:v1'),
     ];
     const sign = async (where: ServiceWorld, what: TestImage, mode = 'MODE_ATTACH'): Promise<string> => {
-      const request = { subject: { image: what.ref }, key: 'rotated', formats: both, storage: { mode } };
+      const request = {
+        subject: { image: what.ref },
+        key: 'rotated',
+        formats: both,
+        storage: { mode },
+        ifAbsent: false,
+      };
       return (await where.ok<Signed>('/v1/sign', request)).key.version;
     };
     const counted = async (where: ServiceWorld, what: TestImage, key: object): Promise<number> =>

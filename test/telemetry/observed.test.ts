@@ -16,6 +16,9 @@ const registry: Registry = {
   resolve: refuse,
   attach: refuse,
   attachments: async () => [],
+  present: refuse,
+  nested: refuse,
+  layouts: () => ({ layouts: ['referrer'], otherLayout: 'written' }),
   close: async () => undefined,
 };
 const image = (host: string): ResolvedImage => ({

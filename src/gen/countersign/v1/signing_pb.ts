@@ -8,13 +8,15 @@ import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/vali
 import type { Decision, Format, KeyVersion, Output, Storage, Subject } from "./types_pb.ts";
 import { file_countersign_v1_types } from "./types_pb.ts";
 import { file_google_api_annotations } from "../../google/api/annotations_pb.ts";
+import type { Status } from "../../google/rpc/status_pb.ts";
+import { file_google_rpc_status } from "../../google/rpc/status_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file countersign/v1/signing.proto.
  */
 export const file_countersign_v1_signing: GenFile = /*@__PURE__*/
-  fileDesc("Chxjb3VudGVyc2lnbi92MS9zaWduaW5nLnByb3RvEg5jb3VudGVyc2lnbi52MSKPAwoLU2lnblJlcXVlc3QSMAoHc3ViamVjdBgBIAEoCzIXLmNvdW50ZXJzaWduLnYxLlN1YmplY3RCBrpIA8gBARIvCgNrZXkYAiABKAlCIrpIH3IdMhteW2EtejAtOV1bYS16MC05Ll8tXXswLDYyfSQSPAoHZm9ybWF0cxgDIAMoDjIWLmNvdW50ZXJzaWduLnYxLkZvcm1hdEITukgQkgENEAQYASIHggEEEAEgABKAAQoLYW5ub3RhdGlvbnMYBCADKAsyLC5jb3VudGVyc2lnbi52MS5TaWduUmVxdWVzdC5Bbm5vdGF0aW9uc0VudHJ5Qj26SDqaATcQICIXchUQARiAATIOXltceDIxLVx4N2VdKyQqGnIYGIAIMhNeW15ceDAwLVx4MWZceDdmXSokEigKB3N0b3JhZ2UYBSABKAsyFy5jb3VudGVyc2lnbi52MS5TdG9yYWdlGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLQAQoMU2lnblJlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRIMCgRuYW1lGAIgASgJEicKB291dHB1dHMYAyADKAsyFi5jb3VudGVyc2lnbi52MS5PdXRwdXQSJwoDa2V5GAQgASgLMhouY291bnRlcnNpZ24udjEuS2V5VmVyc2lvbhIqCghkZWNpc2lvbhgFIAEoCzIYLmNvdW50ZXJzaWduLnYxLkRlY2lzaW9uEhAKCGF1ZGl0X2lkGAYgASgJEhIKCnJlcXVlc3RfaWQYByABKAkirwIKDUF0dGVzdFJlcXVlc3QSMAoHc3ViamVjdBgBIAEoCzIXLmNvdW50ZXJzaWduLnYxLlN1YmplY3RCBrpIA8gBARIvCgNrZXkYAiABKAlCIrpIH3IdMhteW2EtejAtOV1bYS16MC05Ll8tXXswLDYyfSQSPAoHZm9ybWF0cxgDIAMoDjIWLmNvdW50ZXJzaWduLnYxLkZvcm1hdEITukgQkgENEAQYASIHggEEEAEgABIyCg5wcmVkaWNhdGVfdHlwZRgEIAEoCUIaukgXchUQARj/ATIOXltceDIxLVx4N2VdKyQSHwoJcHJlZGljYXRlGAUgASgMQgy6SAl6BxACGICAgAESKAoHc3RvcmFnZRgGIAEoCzIXLmNvdW50ZXJzaWduLnYxLlN0b3JhZ2Ui6gEKDkF0dGVzdFJlc3BvbnNlEg4KBmRpZ2VzdBgBIAEoCRIMCgRuYW1lGAIgASgJEicKB291dHB1dHMYAyADKAsyFi5jb3VudGVyc2lnbi52MS5PdXRwdXQSJwoDa2V5GAQgASgLMhouY291bnRlcnNpZ24udjEuS2V5VmVyc2lvbhIqCghkZWNpc2lvbhgFIAEoCzIYLmNvdW50ZXJzaWduLnYxLkRlY2lzaW9uEhAKCGF1ZGl0X2lkGAYgASgJEhIKCnJlcXVlc3RfaWQYByABKAkSFgoOcHJlZGljYXRlX3R5cGUYCCABKAkigAEKDkV4cGxhaW5SZXF1ZXN0EisKBHNpZ24YASABKAsyGy5jb3VudGVyc2lnbi52MS5TaWduUmVxdWVzdEgAEi8KBmF0dGVzdBgCIAEoCzIdLmNvdW50ZXJzaWduLnYxLkV4cGxhaW5BdHRlc3RIAEIQCgdyZXF1ZXN0EgW6SAIIASKOAgoNRXhwbGFpbkF0dGVzdBIwCgdzdWJqZWN0GAEgASgLMhcuY291bnRlcnNpZ24udjEuU3ViamVjdEIGukgDyAEBEi8KA2tleRgCIAEoCUIiukgfch0yG15bYS16MC05XVthLXowLTkuXy1dezAsNjJ9JBI8Cgdmb3JtYXRzGAMgAygOMhYuY291bnRlcnNpZ24udjEuRm9ybWF0QhO6SBCSAQ0QBBgBIgeCAQQQASAAEjIKDnByZWRpY2F0ZV90eXBlGAQgASgJQhq6SBdyFRABGP8BMg5eW1x4MjEtXHg3ZV0rJBIoCgdzdG9yYWdlGAUgASgLMhcuY291bnRlcnNpZ24udjEuU3RvcmFnZSJ7Cg9FeHBsYWluUmVzcG9uc2USKgoIZGVjaXNpb24YASABKAsyGC5jb3VudGVyc2lnbi52MS5EZWNpc2lvbhIoCgZjYWxsZXIYAiABKAsyGC5jb3VudGVyc2lnbi52MS5JZGVudGl0eRISCgpyZXF1ZXN0X2lkGAMgASgJIisKCElkZW50aXR5Eg4KBmlzc3VlchgBIAEoCRIPCgdzdWJqZWN0GAIgASgJMqwCCg5TaWduaW5nU2VydmljZRJWCgRTaWduEhsuY291bnRlcnNpZ24udjEuU2lnblJlcXVlc3QaHC5jb3VudGVyc2lnbi52MS5TaWduUmVzcG9uc2UiE4LT5JMCDToBKiIIL3YxL3NpZ24SXgoGQXR0ZXN0Eh0uY291bnRlcnNpZ24udjEuQXR0ZXN0UmVxdWVzdBoeLmNvdW50ZXJzaWduLnYxLkF0dGVzdFJlc3BvbnNlIhWC0+STAg86ASoiCi92MS9hdHRlc3QSYgoHRXhwbGFpbhIeLmNvdW50ZXJzaWduLnYxLkV4cGxhaW5SZXF1ZXN0Gh8uY291bnRlcnNpZ24udjEuRXhwbGFpblJlc3BvbnNlIhaC0+STAhA6ASoiCy92MS9leHBsYWluYgZwcm90bzM", [file_buf_validate_validate, file_countersign_v1_types, file_google_api_annotations]);
+  fileDesc("Chxjb3VudGVyc2lnbi92MS9zaWduaW5nLnByb3RvEg5jb3VudGVyc2lnbi52MSKnBAoLU2lnblJlcXVlc3QSMAoHc3ViamVjdBgBIAEoCzIXLmNvdW50ZXJzaWduLnYxLlN1YmplY3RCBrpIA8gBARIvCgNrZXkYAiABKAlCIrpIH3IdMhteW2EtejAtOV1bYS16MC05Ll8tXXswLDYyfSQSPAoHZm9ybWF0cxgDIAMoDjIWLmNvdW50ZXJzaWduLnYxLkZvcm1hdEITukgQkgENEAQYASIHggEEEAEgABKAAQoLYW5ub3RhdGlvbnMYBCADKAsyLC5jb3VudGVyc2lnbi52MS5TaWduUmVxdWVzdC5Bbm5vdGF0aW9uc0VudHJ5Qj26SDqaATcQICIXchUQARiAATIOXltceDIxLVx4N2VdKyQqGnIYGIAIMhNeW15ceDAwLVx4MWZceDdmXSokEigKB3N0b3JhZ2UYBSABKAsyFy5jb3VudGVyc2lnbi52MS5TdG9yYWdlEhYKCWlmX2Fic2VudBgGIAEoCEgAiAEBEhEKCXJlY3Vyc2l2ZRgHIAEoCBJdCglwbGF0Zm9ybXMYCCADKAlCSrpIR5IBRBAgGAEiPnI8MjpeW2EtejAtOS5fLV17MSwzMn0vW2EtejAtOS5fLV17MSwzMn0oL1thLXowLTkuXy1dezEsMzJ9KT8kGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIMCgpfaWZfYWJzZW50Io8CCgxTaWduUmVzcG9uc2USDgoGZGlnZXN0GAEgASgJEgwKBG5hbWUYAiABKAkSJwoHb3V0cHV0cxgDIAMoCzIWLmNvdW50ZXJzaWduLnYxLk91dHB1dBInCgNrZXkYBCABKAsyGi5jb3VudGVyc2lnbi52MS5LZXlWZXJzaW9uEioKCGRlY2lzaW9uGAUgASgLMhguY291bnRlcnNpZ24udjEuRGVjaXNpb24SEAoIYXVkaXRfaWQYBiABKAkSEgoKcmVxdWVzdF9pZBgHIAEoCRIPCgdub3RpY2VzGAggAygJEiwKBm5lc3RlZBgJIAMoCzIcLmNvdW50ZXJzaWduLnYxLk5lc3RlZFNpZ25lZCKlAQoMTmVzdGVkU2lnbmVkEg4KBmRpZ2VzdBgBIAEoCRIQCghwbGF0Zm9ybRgCIAEoCRInCgdvdXRwdXRzGAMgAygLMhYuY291bnRlcnNpZ24udjEuT3V0cHV0EicKA2tleRgEIAEoCzIaLmNvdW50ZXJzaWduLnYxLktleVZlcnNpb24SEAoIYXVkaXRfaWQYBSABKAkSDwoHbm90aWNlcxgGIAMoCSLVAgoNQXR0ZXN0UmVxdWVzdBIwCgdzdWJqZWN0GAEgASgLMhcuY291bnRlcnNpZ24udjEuU3ViamVjdEIGukgDyAEBEi8KA2tleRgCIAEoCUIiukgfch0yG15bYS16MC05XVthLXowLTkuXy1dezAsNjJ9JBI8Cgdmb3JtYXRzGAMgAygOMhYuY291bnRlcnNpZ24udjEuRm9ybWF0QhO6SBCSAQ0QBBgBIgeCAQQQASAAEjIKDnByZWRpY2F0ZV90eXBlGAQgASgJQhq6SBdyFRABGP8BMg5eW1x4MjEtXHg3ZV0rJBIfCglwcmVkaWNhdGUYBSABKAxCDLpICXoHEAIYgICAARIoCgdzdG9yYWdlGAYgASgLMhcuY291bnRlcnNpZ24udjEuU3RvcmFnZRIWCglpZl9hYnNlbnQYByABKAhIAIgBAUIMCgpfaWZfYWJzZW50IvsBCg5BdHRlc3RSZXNwb25zZRIOCgZkaWdlc3QYASABKAkSDAoEbmFtZRgCIAEoCRInCgdvdXRwdXRzGAMgAygLMhYuY291bnRlcnNpZ24udjEuT3V0cHV0EicKA2tleRgEIAEoCzIaLmNvdW50ZXJzaWduLnYxLktleVZlcnNpb24SKgoIZGVjaXNpb24YBSABKAsyGC5jb3VudGVyc2lnbi52MS5EZWNpc2lvbhIQCghhdWRpdF9pZBgGIAEoCRISCgpyZXF1ZXN0X2lkGAcgASgJEhYKDnByZWRpY2F0ZV90eXBlGAggASgJEg8KB25vdGljZXMYCSADKAkiSQoQU2lnbkJhdGNoUmVxdWVzdBI1CgVpdGVtcxgBIAMoCzIZLmNvdW50ZXJzaWduLnYxLkJhdGNoSXRlbUILukgIkgEFCAEQ6AciqgEKCUJhdGNoSXRlbRItCglyZWZlcmVuY2UYASABKAlCGrpIF3IVEAEYgAEyDl5bXHgyMS1ceDdlXSskEisKBHNpZ24YAiABKAsyGy5jb3VudGVyc2lnbi52MS5TaWduUmVxdWVzdEgAEi8KBmF0dGVzdBgDIAEoCzIdLmNvdW50ZXJzaWduLnYxLkF0dGVzdFJlcXVlc3RIAEIQCgdyZXF1ZXN0EgW6SAIIASLJAQoRU2lnbkJhdGNoUmVzcG9uc2USEQoJcmVmZXJlbmNlGAEgASgJEg0KBWluZGV4GAIgASgNEi4KBnNpZ25lZBgDIAEoCzIcLmNvdW50ZXJzaWduLnYxLlNpZ25SZXNwb25zZUgAEjIKCGF0dGVzdGVkGAQgASgLMh4uY291bnRlcnNpZ24udjEuQXR0ZXN0UmVzcG9uc2VIABIjCgVlcnJvchgFIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzSABCCQoHb3V0Y29tZSKAAQoORXhwbGFpblJlcXVlc3QSKwoEc2lnbhgBIAEoCzIbLmNvdW50ZXJzaWduLnYxLlNpZ25SZXF1ZXN0SAASLwoGYXR0ZXN0GAIgASgLMh0uY291bnRlcnNpZ24udjEuRXhwbGFpbkF0dGVzdEgAQhAKB3JlcXVlc3QSBbpIAggBIo4CCg1FeHBsYWluQXR0ZXN0EjAKB3N1YmplY3QYASABKAsyFy5jb3VudGVyc2lnbi52MS5TdWJqZWN0Qga6SAPIAQESLwoDa2V5GAIgASgJQiK6SB9yHTIbXlthLXowLTldW2EtejAtOS5fLV17MCw2Mn0kEjwKB2Zvcm1hdHMYAyADKA4yFi5jb3VudGVyc2lnbi52MS5Gb3JtYXRCE7pIEJIBDRAEGAEiB4IBBBABIAASMgoOcHJlZGljYXRlX3R5cGUYBCABKAlCGrpIF3IVEAEY/wEyDl5bXHgyMS1ceDdlXSskEigKB3N0b3JhZ2UYBSABKAsyFy5jb3VudGVyc2lnbi52MS5TdG9yYWdlInsKD0V4cGxhaW5SZXNwb25zZRIqCghkZWNpc2lvbhgBIAEoCzIYLmNvdW50ZXJzaWduLnYxLkRlY2lzaW9uEigKBmNhbGxlchgCIAEoCzIYLmNvdW50ZXJzaWduLnYxLklkZW50aXR5EhIKCnJlcXVlc3RfaWQYAyABKAkiKwoISWRlbnRpdHkSDgoGaXNzdWVyGAEgASgJEg8KB3N1YmplY3QYAiABKAkymwMKDlNpZ25pbmdTZXJ2aWNlElYKBFNpZ24SGy5jb3VudGVyc2lnbi52MS5TaWduUmVxdWVzdBocLmNvdW50ZXJzaWduLnYxLlNpZ25SZXNwb25zZSITgtPkkwINOgEqIggvdjEvc2lnbhJeCgZBdHRlc3QSHS5jb3VudGVyc2lnbi52MS5BdHRlc3RSZXF1ZXN0Gh4uY291bnRlcnNpZ24udjEuQXR0ZXN0UmVzcG9uc2UiFYLT5JMCDzoBKiIKL3YxL2F0dGVzdBJtCglTaWduQmF0Y2gSIC5jb3VudGVyc2lnbi52MS5TaWduQmF0Y2hSZXF1ZXN0GiEuY291bnRlcnNpZ24udjEuU2lnbkJhdGNoUmVzcG9uc2UiGYLT5JMCEzoBKiIOL3YxL3NpZ246YmF0Y2gwARJiCgdFeHBsYWluEh4uY291bnRlcnNpZ24udjEuRXhwbGFpblJlcXVlc3QaHy5jb3VudGVyc2lnbi52MS5FeHBsYWluUmVzcG9uc2UiFoLT5JMCEDoBKiILL3YxL2V4cGxhaW5iBnByb3RvMw", [file_buf_validate_validate, file_countersign_v1_types, file_google_api_annotations, file_google_rpc_status]);
 
 /**
  * A request to sign.
@@ -37,7 +39,9 @@ export type SignRequest = Message<"countersign.v1.SignRequest"> & {
   key: string;
 
   /**
-   * One or more of SIMPLE_SIGNING (images only) and BUNDLE, no duplicates; none means BUNDLE.
+   * One or more of SIMPLE_SIGNING (images only) and BUNDLE, no duplicates; none means what the service is configured for
+   * (`registry.destinations`, `layouts`), BUNDLE unless it says otherwise. Where the image carries signatures in the other
+   * layout already, that layout is written as well, since cosign reads only one of them.
    *
    * @generated from field: repeated countersign.v1.Format formats = 3;
    */
@@ -57,6 +61,32 @@ export type SignRequest = Message<"countersign.v1.SignRequest"> & {
    * @generated from field: countersign.v1.Storage storage = 5;
    */
   storage?: Storage | undefined;
+
+  /**
+   * Return an equal signature that is there already instead of making another: by the same key version, with the same
+   * annotations, over the same image, in the same format, and it verifies. Such an output is marked `existing`. Unset means
+   * true. Has a meaning only where the result is stored.
+   *
+   * @generated from field: optional bool if_absent = 6;
+   */
+  ifAbsent?: boolean | undefined;
+
+  /**
+   * For an index (a multi-platform image): sign every manifest in it as well, each by its digest, also those of indexes
+   * within it, down to 4 levels and 1,000 manifests. All are signed, or the error names those that are not: `missing` in the
+   * ErrorInfo metadata holds their digests, `stored` what was stored. Not for blobs.
+   *
+   * @generated from field: bool recursive = 7;
+   */
+  recursive: boolean;
+
+  /**
+   * With `recursive`: only the manifests of these platforms, `os/arch[/variant]`, for example `linux/arm64/v8`; at most 32,
+   * none means all. The index itself is signed in any case. NOT_FOUND when a platform is in none of them.
+   *
+   * @generated from field: repeated string platforms = 8;
+   */
+  platforms: string[];
 };
 
 /**
@@ -87,7 +117,7 @@ export type SignResponse = Message<"countersign.v1.SignResponse"> & {
   name: string;
 
   /**
-   * One entry a format, in the order of the request.
+   * One entry a format, in the order of the request; then those that were written because the image carries both layouts.
    *
    * @generated from field: repeated countersign.v1.Output outputs = 3;
    */
@@ -108,7 +138,8 @@ export type SignResponse = Message<"countersign.v1.SignResponse"> & {
   decision?: Decision | undefined;
 
   /**
-   * Id of the `intended` audit record; its `completed` record names it.
+   * Id of the `intended` audit record; its `completed` record names it. Where nothing was signed because all of it was there,
+   * the id of the `existing` record.
    *
    * @generated from field: string audit_id = 6;
    */
@@ -120,6 +151,20 @@ export type SignResponse = Message<"countersign.v1.SignResponse"> & {
    * @generated from field: string request_id = 7;
    */
   requestId: string;
+
+  /**
+   * What the caller should know, in sentences: that a reader of some kind will not see the new signature, for example.
+   *
+   * @generated from field: repeated string notices = 8;
+   */
+  notices: string[];
+
+  /**
+   * With `recursive`: one entry for each manifest below the index, in its order.
+   *
+   * @generated from field: repeated countersign.v1.NestedSigned nested = 9;
+   */
+  nested: NestedSigned[];
 };
 
 /**
@@ -128,6 +173,62 @@ export type SignResponse = Message<"countersign.v1.SignResponse"> & {
  */
 export const SignResponseSchema: GenMessage<SignResponse> = /*@__PURE__*/
   messageDesc(file_countersign_v1_signing, 1);
+
+/**
+ * A manifest below an index, signed with it.
+ *
+ * @generated from message countersign.v1.NestedSigned
+ */
+export type NestedSigned = Message<"countersign.v1.NestedSigned"> & {
+  /**
+   * Its digest, `sha256:<hex>`: what was signed.
+   *
+   * @generated from field: string digest = 1;
+   */
+  digest: string;
+
+  /**
+   * `os/arch[/variant]`; empty for an index.
+   *
+   * @generated from field: string platform = 2;
+   */
+  platform: string;
+
+  /**
+   * As in SignResponse.
+   *
+   * @generated from field: repeated countersign.v1.Output outputs = 3;
+   */
+  outputs: Output[];
+
+  /**
+   * As in SignResponse.
+   *
+   * @generated from field: countersign.v1.KeyVersion key = 4;
+   */
+  key?: KeyVersion | undefined;
+
+  /**
+   * As in SignResponse.
+   *
+   * @generated from field: string audit_id = 5;
+   */
+  auditId: string;
+
+  /**
+   * As in SignResponse.
+   *
+   * @generated from field: repeated string notices = 6;
+   */
+  notices: string[];
+};
+
+/**
+ * Describes the message countersign.v1.NestedSigned.
+ * Use `create(NestedSignedSchema)` to create a new message.
+ */
+export const NestedSignedSchema: GenMessage<NestedSigned> = /*@__PURE__*/
+  messageDesc(file_countersign_v1_signing, 2);
 
 /**
  * A request to attest.
@@ -150,7 +251,7 @@ export type AttestRequest = Message<"countersign.v1.AttestRequest"> & {
   key: string;
 
   /**
-   * One or more of DSSE and BUNDLE, no duplicates; none means BUNDLE.
+   * One or more of DSSE and BUNDLE, no duplicates; none means what the service is configured for, as in SignRequest.
    *
    * @generated from field: repeated countersign.v1.Format formats = 3;
    */
@@ -178,6 +279,13 @@ export type AttestRequest = Message<"countersign.v1.AttestRequest"> & {
    * @generated from field: countersign.v1.Storage storage = 6;
    */
   storage?: Storage | undefined;
+
+  /**
+   * As in SignRequest, for an equal attestation: the same predicate type and predicate. Unset means false.
+   *
+   * @generated from field: optional bool if_absent = 7;
+   */
+  ifAbsent?: boolean | undefined;
 };
 
 /**
@@ -185,7 +293,7 @@ export type AttestRequest = Message<"countersign.v1.AttestRequest"> & {
  * Use `create(AttestRequestSchema)` to create a new message.
  */
 export const AttestRequestSchema: GenMessage<AttestRequest> = /*@__PURE__*/
-  messageDesc(file_countersign_v1_signing, 2);
+  messageDesc(file_countersign_v1_signing, 3);
 
 /**
  * As SignResponse.
@@ -248,6 +356,13 @@ export type AttestResponse = Message<"countersign.v1.AttestResponse"> & {
    * @generated from field: string predicate_type = 8;
    */
   predicateType: string;
+
+  /**
+   * As in SignResponse.
+   *
+   * @generated from field: repeated string notices = 9;
+   */
+  notices: string[];
 };
 
 /**
@@ -255,7 +370,129 @@ export type AttestResponse = Message<"countersign.v1.AttestResponse"> & {
  * Use `create(AttestResponseSchema)` to create a new message.
  */
 export const AttestResponseSchema: GenMessage<AttestResponse> = /*@__PURE__*/
-  messageDesc(file_countersign_v1_signing, 3);
+  messageDesc(file_countersign_v1_signing, 4);
+
+/**
+ * Requests to sign and to attest, together at most 4 MiB.
+ *
+ * @generated from message countersign.v1.SignBatchRequest
+ */
+export type SignBatchRequest = Message<"countersign.v1.SignBatchRequest"> & {
+  /**
+   * 1 to 1,000 items. Those that concern one image or one repository may stand in any order.
+   *
+   * @generated from field: repeated countersign.v1.BatchItem items = 1;
+   */
+  items: BatchItem[];
+};
+
+/**
+ * Describes the message countersign.v1.SignBatchRequest.
+ * Use `create(SignBatchRequestSchema)` to create a new message.
+ */
+export const SignBatchRequestSchema: GenMessage<SignBatchRequest> = /*@__PURE__*/
+  messageDesc(file_countersign_v1_signing, 5);
+
+/**
+ * One item of a batch. What is wrong with its request is answered for this item alone, by the path from the batch:
+ * `items[3].sign.key`.
+ *
+ * @generated from message countersign.v1.BatchItem
+ */
+export type BatchItem = Message<"countersign.v1.BatchItem"> & {
+  /**
+   * The caller's own name for this item, which its answer carries: 1 to 128 printable ASCII characters without spaces, each
+   * reference once in a batch.
+   *
+   * @generated from field: string reference = 1;
+   */
+  reference: string;
+
+  /**
+   * @generated from oneof countersign.v1.BatchItem.request
+   */
+  request: {
+    /**
+     * Sign this.
+     *
+     * @generated from field: countersign.v1.SignRequest sign = 2;
+     */
+    value: SignRequest;
+    case: "sign";
+  } | {
+    /**
+     * Attest this.
+     *
+     * @generated from field: countersign.v1.AttestRequest attest = 3;
+     */
+    value: AttestRequest;
+    case: "attest";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message countersign.v1.BatchItem.
+ * Use `create(BatchItemSchema)` to create a new message.
+ */
+export const BatchItemSchema: GenMessage<BatchItem> = /*@__PURE__*/
+  messageDesc(file_countersign_v1_signing, 6);
+
+/**
+ * How one item ended.
+ *
+ * @generated from message countersign.v1.SignBatchResponse
+ */
+export type SignBatchResponse = Message<"countersign.v1.SignBatchResponse"> & {
+  /**
+   * The reference of the item; empty only in the last line over HTTP of a call that ended early.
+   *
+   * @generated from field: string reference = 1;
+   */
+  reference: string;
+
+  /**
+   * The place of the item in the request, from 0.
+   *
+   * @generated from field: uint32 index = 2;
+   */
+  index: number;
+
+  /**
+   * @generated from oneof countersign.v1.SignBatchResponse.outcome
+   */
+  outcome: {
+    /**
+     * What Sign answers.
+     *
+     * @generated from field: countersign.v1.SignResponse signed = 3;
+     */
+    value: SignResponse;
+    case: "signed";
+  } | {
+    /**
+     * What Attest answers.
+     *
+     * @generated from field: countersign.v1.AttestResponse attested = 4;
+     */
+    value: AttestResponse;
+    case: "attested";
+  } | {
+    /**
+     * Why it failed: code, message and details (ErrorInfo, RequestInfo, BadRequest, RetryInfo) as Sign or Attest send them.
+     *
+     * @generated from field: google.rpc.Status error = 5;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message countersign.v1.SignBatchResponse.
+ * Use `create(SignBatchResponseSchema)` to create a new message.
+ */
+export const SignBatchResponseSchema: GenMessage<SignBatchResponse> = /*@__PURE__*/
+  messageDesc(file_countersign_v1_signing, 7);
 
 /**
  * A request whose decision is wanted: the Sign or the Attest request, as it would be sent.
@@ -290,7 +527,7 @@ export type ExplainRequest = Message<"countersign.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_countersign_v1_signing, 4);
+  messageDesc(file_countersign_v1_signing, 8);
 
 /**
  * The part of an AttestRequest that policy looks at.
@@ -339,7 +576,7 @@ export type ExplainAttest = Message<"countersign.v1.ExplainAttest"> & {
  * Use `create(ExplainAttestSchema)` to create a new message.
  */
 export const ExplainAttestSchema: GenMessage<ExplainAttest> = /*@__PURE__*/
-  messageDesc(file_countersign_v1_signing, 5);
+  messageDesc(file_countersign_v1_signing, 9);
 
 /**
  * The decision, with every rule's reasons.
@@ -374,7 +611,7 @@ export type ExplainResponse = Message<"countersign.v1.ExplainResponse"> & {
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
-  messageDesc(file_countersign_v1_signing, 6);
+  messageDesc(file_countersign_v1_signing, 10);
 
 /**
  * A caller, as its token proves.
@@ -402,7 +639,7 @@ export type Identity = Message<"countersign.v1.Identity"> & {
  * Use `create(IdentitySchema)` to create a new message.
  */
 export const IdentitySchema: GenMessage<Identity> = /*@__PURE__*/
-  messageDesc(file_countersign_v1_signing, 7);
+  messageDesc(file_countersign_v1_signing, 11);
 
 /**
  * Signs and attests with keys that never leave their KMS, Vault or HSM.
@@ -427,6 +664,10 @@ export const SigningService: GenService<{
    * the push. UNAVAILABLE: key, registry or audit log out of reach; what was stored before is named in ErrorInfo metadata.
    * DATA_LOSS: the backend answered with a signature that does not verify; it was thrown away.
    *
+   * Retries do not sign twice. With `if_absent` an equal signature that is there already is the answer. And a request that is
+   * made again with the same `x-request-id` and the same body, by the same caller, gets the same answer: from memory while the
+   * process lives (for an hour at most), and after that, for an image, from the registry.
+   *
    * @generated from rpc countersign.v1.SigningService.Sign
    */
   sign: {
@@ -444,6 +685,28 @@ export const SigningService: GenService<{
     methodKind: "unary";
     input: typeof AttestRequestSchema;
     output: typeof AttestResponseSchema;
+  },
+  /**
+   * Signs and attests up to 1,000 items in one call; the answer is a stream with one message for each item, as it gets done
+   * and in no order. Each item is its own request to policy, key, registry and audit log, just as if it had been sent to Sign
+   * or Attest, with the request id `<request id>.<index>`; one that fails, fails alone, and its message says why.
+   *
+   * The call itself fails only as a whole: INVALID_ARGUMENT for no items, more than 1,000, or a reference that is missing, bad or
+   * given twice (then nothing is signed); UNAUTHENTICATED, RESOURCE_EXHAUSTED (every place for a batch is taken) and CANCELLED. Its
+   * deadline is the caller's, at most the service's for batches, which is 5 minutes unless configured otherwise; an item also
+   * has the deadline of a request. Items that have not begun when it passes are answered with DEADLINE_EXCEEDED, those that
+   * have not when the service shuts down with UNAVAILABLE, reason SHUTTING_DOWN: send them again. A caller who leaves or cancels ends
+   * what is under way (audited) and the rest is not begun. Who reads slowly makes the service wait; 60 s without reading ends the call.
+   *
+   * Over HTTP the answer is `application/x-ndjson`: one SignBatchResponse in JSON a line. What fails before the first line is
+   * answered as any other error; a call that ends early after it ends with a line without `reference` that holds `error`.
+   *
+   * @generated from rpc countersign.v1.SigningService.SignBatch
+   */
+  signBatch: {
+    methodKind: "server_streaming";
+    input: typeof SignBatchRequestSchema;
+    output: typeof SignBatchResponseSchema;
   },
   /**
    * Says what policy decides for a request, and why, without signing anything and without touching key or registry.
