@@ -52,7 +52,7 @@ const watch = (name: string): void => {
   timers.set(name, timer.unref());
 };
 
-const tests = run({ files, concurrency: 2, timeout: testTimeoutMs, signal: hung.signal });
+const tests = run({ files, concurrency: 4, timeout: testTimeoutMs, signal: hung.signal });
 tests.on('test:dequeue', ({ name, nesting }) => nesting === 0 && files.includes(relative(root, name)) && watch(name));
 tests.on('test:complete', ({ name }) => stopWatching(name));
 tests.on('test:summary', ({ success }) => {

@@ -8,10 +8,22 @@ export type ProcessCost = { readonly cpuSeconds: number; readonly wallSeconds: n
 
 const run = promisify(execFile);
 
-/** Runs cosign `times` times, after once for warmth, and answers the median of what a process cost, as bash's `time` counts it. */
+/** The arguments of a signature by a key alone, up to the key. */
+export const cosignSign: readonly string[] = [
+  'sign',
+  '--tlog-upload=false',
+  '--use-signing-config=false',
+  '--yes',
+  '--key',
+];
+
+/**
+ * Runs cosign `times` times, after once for warmth (round 0), and answers the median of what a process cost, as bash's `time`
+ * counts it. `args`: the same each time, or by the round.
+ */
 export const costOfCosign = async (
   peer: PeerName,
-  args: readonly string[],
+  args: readonly string[] | ((round: number) => readonly string[]),
   times: number,
   env: Readonly<Record<string, string>> = {},
 ): Promise<ProcessCost> => {
@@ -21,7 +33,11 @@ export const costOfCosign = async (
   const costs: ProcessCost[] = [];
   for (let round = 0; round <= times; round += 1) {
     const script = `TIMEFORMAT='%U %S %R'; time "$0" "$@" >/dev/null 2>&1 || exit 1`;
-    const { stderr } = await run('bash', ['-c', script, program, ...args], { env: environment });
+    const { stderr } = await run(
+      'bash',
+      ['-c', script, program, ...(typeof args === 'function' ? args(round) : args)],
+      { env: environment },
+    );
     const [user = 0, system = 0, wall = 0] = stderr.trim().split(/\s+/).map(Number);
     if (round > 0) costs.push({ cpuSeconds: user + system, wallSeconds: wall });
   }

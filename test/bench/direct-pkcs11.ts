@@ -1,9 +1,10 @@
-import { createHash, verify } from 'node:crypto';
+import { constants, createHash, verify } from 'node:crypto';
 import { createRequire } from 'node:module';
 import type PKCS11 from 'pkcs11js';
 import { openKeyring } from '../../src/keys/keyring.ts';
 import { ckf, ckm, cko, cka } from '../../src/keys/pkcs11-constants.ts';
 import { publicKeyPem } from '../../src/keys/public-key.ts';
+import { digestInfo } from '../../src/keys/rsa-encoding.ts';
 import { keySettings } from '../../src/keys/settings.ts';
 import { openContext } from '../../src/model/context.ts';
 import { absentPeers, type PeerName } from '../peers/peer.ts';
@@ -19,10 +20,10 @@ export const pkcs11Missing = (): string | undefined => {
 };
 
 /** SoftHSM through pkcs11js in this very process, one session, each call in place: nothing is faster. */
-export const directPkcs11 = async (): Promise<DirectKey> => {
+export const directPkcs11 = async (spec: 'P-256' | 'RSA-4096'): Promise<DirectKey> => {
   const hsm = startSofthsm();
   await hsm.initToken('bench');
-  hsm.createKey('bench', 'direct', 'P-256');
+  hsm.createKey('bench', 'direct', spec);
   const settings = { kind: 'pkcs11', module: library(), token: 'bench', label: 'direct', pin };
   const publicKey = await publicKeyOf(settings);
 
@@ -46,10 +47,12 @@ export const directPkcs11 = async (): Promise<DirectKey> => {
     settings,
     what: 'pkcs11js, one session in this process, verified',
     sign: async (message) => {
-      module.C_SignInit(session, { mechanism: ckm.ecdsa }, key);
-      const raw = module.C_Sign(session, createHash('sha256').update(message).digest(), Buffer.alloc(64));
-      if (!verify('sha256', message, { key: publicKey, dsaEncoding: 'ieee-p1363' }, raw))
-        throw new Error('bad signature');
+      const digest = createHash('sha256').update(message).digest();
+      const rsa = spec === 'RSA-4096';
+      module.C_SignInit(session, { mechanism: rsa ? ckm.rsaPkcs : ckm.ecdsa }, key);
+      const raw = module.C_Sign(session, rsa ? digestInfo(digest) : digest, Buffer.alloc(rsa ? 512 : 64));
+      const how = rsa ? { padding: constants.RSA_PKCS1_PADDING } : { dsaEncoding: 'ieee-p1363' as const };
+      if (!verify('sha256', message, { key: publicKey, ...how }, raw)) throw new Error('bad signature');
       // A lane gives the others their turn, as one that waits for a device does.
       await undefined;
     },

@@ -22,6 +22,8 @@ export type LoadResult = {
   readonly calls: number;
   readonly perSecond: number;
   readonly errors: number;
+  /** Calls before those, to warm the server up. */
+  readonly warmupCalls: number;
   /** Milliseconds. */
   readonly p50: number;
   readonly p99: number;
@@ -75,13 +77,15 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
     return (performance.now() - start) / 1000;
   };
   await during(order.warmupSeconds);
+  const warmupCalls = latencies.length;
   latencies.length = 0;
   process.stdout.write('warm\n');
   const seconds = await during(order.seconds);
   for (const connection of connections) connection.close();
   const sorted = latencies.toSorted((a, b) => a - b);
   const at = (share: number): number => sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
-  return { calls: sorted.length, perSecond: sorted.length / seconds, errors, p50: at(0.5), p99: at(0.99) };
+  const perSecond = sorted.length / seconds;
+  return { calls: sorted.length, perSecond, errors, warmupCalls, p50: at(0.5), p99: at(0.99) };
 };
 
 const order = process.argv[2];

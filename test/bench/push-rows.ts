@@ -1,6 +1,9 @@
 import { SignRequestSchema } from '../../src/gen/countersign/v1/signing_pb.ts';
 import { pushTestImage, type TestImage } from '../peers/image.ts';
-import { costOfCosign } from './cosign-process.ts';
+import { batchRows } from './batch-rows.ts';
+import { cosignSign, costOfCosign } from './cosign-process.ts';
+import { crowdedRows } from './crowded-rows.ts';
+import { libraryRows } from './library-rows.ts';
 import { inMs, messageBytes, type PeerBench, peersMissing, signMethod, withPeerBench } from './peer-bench.ts';
 import { atMost, type Row, unmeasured } from './row.ts';
 
@@ -9,10 +12,16 @@ const rows = [
   { key: 'vault', name: 'CPU of sign and push, Vault key', bar: '<= 1/20', limit: 1 / 20 },
 ] as const;
 
-const cosignSign = ['sign', '--tlog-upload=false', '--use-signing-config=false', '--yes', '--key'];
+/** All that has to do with signatures that are pushed. */
+export const pushRows = async (seconds: number): Promise<readonly Row[]> => [
+  ...(await processRows(seconds)),
+  ...(await libraryRows(seconds)),
+  ...(await batchRows()),
+  ...(await crowdedRows()),
+];
 
 /** CPU of a signature that is pushed, against a process of cosign that signs and pushes with the same key. */
-export const pushRows = async (seconds: number): Promise<readonly Row[]> => {
+const processRows = async (seconds: number): Promise<readonly Row[]> => {
   const missing = peersMissing();
   if (missing !== undefined) return rows.map(({ name, bar }) => unmeasured(name, bar, missing));
   return withPeerBench(async (bench) => {
@@ -22,6 +31,7 @@ export const pushRows = async (seconds: number): Promise<readonly Row[]> => {
       const request = messageBytes(SignRequestSchema, {
         subject: { kind: { case: 'image', value: image.ref } },
         key: row.key,
+        ifAbsent: false, // each call makes another signature
       });
       const ours = await bench.load(signMethod, request, 16, seconds);
       const cosign = await cosignCost(row.key, bench, image);

