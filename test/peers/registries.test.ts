@@ -24,7 +24,6 @@ const signType = 'https://sigstore.dev/cosign/sign/v1';
 const predicateType = 'https://example.com/predicate/v1';
 const keys = [{ name: 'ours', kind: 'local', generate: 'ecdsa-p256-sha256' }];
 const plainHttpHosts = ['127.0.0.1'];
-
 type How = 'open' | 'registry.credentials' | 'dockerConfig';
 type Kind = {
   readonly label: string;
