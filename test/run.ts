@@ -33,8 +33,8 @@ process.env['NODE_COMPILE_CACHE'] ??= join(root, 'node_modules', '.cache', 'node
 if (withPeers) process.env['REQUIRE_PEERS'] = '1';
 
 const minute = 60_000;
-const testTimeoutMs = withPeers ? 10 * minute : minute;
-const fileTimeoutMs = withPeers ? 20 * minute : 2 * minute;
+const testTimeoutMs = (withPeers ? 10 : 2) * minute;
+const fileTimeoutMs = (withPeers ? 20 : 4) * minute;
 
 /** A file whose tests are over but that something keeps running would never end: it is named, and all is ended. */
 const hung = new AbortController();
