@@ -60,7 +60,10 @@ export type Softhsm = {
 
 const require = createRequire(import.meta.url);
 
-/** Tokens of one's own; `process.env.SOFTHSM2_CONF` says so to this process and those it starts. */
+/**
+ * Tokens of one's own. `process.env.SOFTHSM2_CONF` says so to this process and those it starts, until the next call: who
+ * has several hands `env` to each process.
+ */
 export const startSofthsm = (): Softhsm => {
   const folder = temporaryFolder('softhsm');
   const tokens = join(folder, 'tokens');
@@ -85,6 +88,7 @@ export const startSofthsm = (): Softhsm => {
     const { PKCS11: Module } = require('pkcs11js') as typeof PKCS11;
     const module = new Module();
     module.load(library());
+    Object.assign(process.env, env);
     module.C_Initialize();
     try {
       const slot = module

@@ -42,7 +42,11 @@ const bridge = (port: number): string => `
   service.pipe(test).pipe(service);
 `;
 
-export const startPkcs11Proxy = async (folder: string): Promise<Pkcs11FaultProxy> => {
+/** `folder` is for programs that it writes; `env` is what the module needs of the environment. */
+export const startPkcs11Proxy = async (
+  folder: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Pkcs11FaultProxy> => {
   const script = createScript<Problem>();
   const children = new Set<ChildProcess>();
   const hanging = new Set<Socket>();
@@ -80,6 +84,7 @@ export const startPkcs11Proxy = async (folder: string): Promise<Pkcs11FaultProxy
   const onBridge = (service: Socket): void => {
     const child = spawn(process.execPath, ['--no-warnings', moduleProcess], {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...env },
     });
     const module = child.stdio[3] as Duplex;
     const met = new Map<unknown, Fault<Problem>>();

@@ -18,6 +18,8 @@ export type Pkcs11Backend = {
   readonly label: string;
   /** For programs that tests start. */
   readonly folder: string;
+  /** What the module needs of the environment. */
+  readonly env: Readonly<Record<string, string>>;
 };
 
 /** A code says the same of a signature and of the reading of a key, which is not tried again by itself. */
@@ -76,22 +78,22 @@ const pointOf = (key: KeyObject, bytes: number): string => {
   return Buffer.concat([Buffer.of(4, bytes), point]).toString('hex');
 };
 
-export const pkcs11Ring = ({ module, token, pin, label }: Pkcs11Backend, proxy?: Pkcs11FaultProxy): Keyring => {
+export const pkcs11Ring = ({ module, token, pin, label }: Pkcs11Backend, proxy: Pkcs11FaultProxy): Keyring => {
   const settings = keySettings.parse({ name: 'subject', kind: 'pkcs11', module, token, pin, label });
-  return openKeyring([settings], proxy === undefined ? {} : { pkcs11Process: { entry: proxy.entry } });
+  return openKeyring([settings], { pkcs11Process: { entry: proxy.entry } });
 };
 
 /** Up to six processes are started, each with a login. */
 const patientMs = 25_000;
 
-const publicKeyOf = async (backend: Pkcs11Backend): Promise<KeyObject> => {
-  const ring = pkcs11Ring(backend);
+const publicKeyOf = async (backend: Pkcs11Backend, proxy: Pkcs11FaultProxy): Promise<KeyObject> => {
+  const ring = pkcs11Ring(backend, proxy);
   const { signing } = await ring.describe('subject', openContext('key', 20_000).context);
   await ring.close();
   return createPublicKey({ key: Buffer.from(signing.spki), format: 'der', type: 'spki' });
 };
 
-/** `makeBackend` makes a token for each test: processes that log in at once may read what another one half wrote. */
+/** `makeBackend` makes a token for each test, where no other test sees it: a process may read what another one half wrote. */
 export const pkcs11Faults = (
   label: string,
   makeBackend: () => Promise<Pkcs11Backend>,
@@ -99,9 +101,9 @@ export const pkcs11Faults = (
 ): void => {
   const start: FaultSubject<Problem>['start'] = async (t): Promise<FaultWorld<Problem>> => {
     const backend = await makeBackend();
-    const publicKey = await publicKeyOf(backend);
-    const proxy = await startPkcs11Proxy(backend.folder);
+    const proxy = await startPkcs11Proxy(backend.folder, backend.env);
     t.after(proxy.close);
+    const publicKey = await publicKeyOf(backend, proxy);
     return { proxy, openRing: () => pkcs11Ring(backend, proxy), publicKey, secrets: [backend.pin], patientMs };
   };
   faultContract<Problem>({
