@@ -26,7 +26,7 @@ export const createReadAttachments =
   async (image, destination, context) => {
     const { target } = destination;
     const referrers = async () => {
-      const referring = await places.referring(image, target, true, context);
+      const { referring } = await places.referring(image, target, undefined, context);
       const each = await mapParallel(referring, (one) => places.signatures(image, one, target, context));
       return each.flat();
     };

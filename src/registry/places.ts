@@ -10,6 +10,7 @@ import { type ManifestDescriptor, parseImageManifest, parseIndex } from './manif
 import { isBundleType, ociEmpty, ociIndex, ociManifest } from './media-types.ts';
 import { listReferrers, maxReferrers, tooMany } from './referrers.ts';
 import { maxLayers } from './signature-layers.ts';
+import { nothingSkimmed, type Skimmed } from './skim.ts';
 import type { Target } from './target.ts';
 
 /** A blob that may be a signature, not read yet. */
@@ -33,10 +34,15 @@ export type Places = {
     context: Context,
   ): Promise<readonly Found[]>;
   /**
-   * What refers to the image and may be a signature, by the API and by the fallback tag. `whole: false`: the tag is not read
-   * where the registry is known to list referrers.
+   * What refers to the image and may be a signature, by the API and by the fallback tag. With `skim` only what may be wanted
+   * is read (see `listReferrers`), and the tag only where the registry is not known to list referrers.
    */
-  referring(image: ResolvedImage, target: Target, whole: boolean, context: Context): Promise<readonly Referring[]>;
+  referring(
+    image: ResolvedImage,
+    target: Target,
+    skim: ((page: Uint8Array) => Skimmed | undefined) | undefined,
+    context: Context,
+  ): Promise<{ readonly referring: readonly Referring[]; readonly skimmed: Skimmed }>;
   /** The signatures in one of these; none when it is something else, or gone. */
   signatures(image: ResolvedImage, one: Referring, target: Target, context: Context): Promise<readonly Found[]>;
   /** The contents, in order; a signature that is listed and cannot be read is an error, never an omission. */
@@ -68,27 +74,29 @@ export const createPlaces = ({ transport, blobs, manifests, capability }: Attach
       .flatMap((layer) => found(storedAt, layer, layer.annotations));
   },
 
-  referring: async (image, target, whole, context) => {
+  referring: async (image, target, skim, context) => {
     // A registry with the referrers API lists there what its tag would (distribution-spec "Listing Referrers"), and cosign
     // reads no further either. Where it is not known to, or lists nothing, the tag is read as well; at once, to save a round trip.
     const { digest } = image.descriptor;
     const readTag = () => manifests.get(target, fallbackTag(digest), context);
     const known = capability.known(target);
     const [listed, early] = await Promise.all([
-      listReferrers(transport, target, digest, context),
+      listReferrers(transport, target, digest, context, skim),
       known === true ? undefined : readTag(),
     ]);
-    capability.saw(target, listed?.length);
-    const mayBeTagged = known === true && (listed === undefined || (whole && listed.length === 0));
+    const skimmed = listed?.skimmed ?? nothingSkimmed;
+    const count = listed && listed.entries.length + skimmed.entries;
+    capability.saw(target, count);
+    const mayBeTagged = known === true && (count === undefined || (skim === undefined && count === 0));
     const tagged = mayBeTagged ? await readTag() : early;
-    const fromApi = (listed ?? []).map((entry): Referring => ({ entry, by: 'referrer' }));
-    const inApi = new Set(listed?.map((entry) => entry.digest));
+    const fromApi = (listed?.entries ?? []).map((entry): Referring => ({ entry, by: 'referrer' }));
+    const inApi = new Set(listed?.entries.map((entry) => entry.digest));
     const fromTag = (tagged?.mediaType === ociIndex ? (parseIndex(tagged, target).manifests ?? []) : [])
       .filter((entry) => !inApi.has(entry.digest))
       .map((entry): Referring => ({ entry, by: 'fallback-tag' }));
     const all = [...fromApi, ...fromTag];
-    if (all.length > maxReferrers) throw tooMany(target, image.descriptor.digest);
-    return all.filter(({ entry }) => mayBeSignature(entry));
+    if (all.length + skimmed.entries > maxReferrers) throw tooMany(target, image.descriptor.digest);
+    return { referring: all.filter(({ entry }) => mayBeSignature(entry)), skimmed };
   },
 
   signatures: async (image, { entry, by }, target, context) => {

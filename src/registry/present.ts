@@ -5,6 +5,7 @@ import { repositoryName, type ResolvedImage } from '../model/subject.ts';
 import { createCache } from './cache.ts';
 import type { Destination } from './destination.ts';
 import { type Found, mapParallel, type Places, type Referring } from './places.ts';
+import { skim } from './skim.ts';
 
 /** What is looked for beside an image, before it is signed. */
 export type Sought = {
@@ -64,11 +65,14 @@ export const createLookFor = (places: Places): LookFor => {
   };
 
   const inReferrers = async (image: ResolvedImage, sought: Sought, { target }: Destination, context: Context) => {
-    const listed = await places.referring(image, target, false, context);
-    const all = listed.filter((one) => mayBe(one, sought.suffix));
+    const wanted = [...sought.content, ...(sought.request === undefined ? [] : [sought.request])];
+    const look = (page: Uint8Array) => skim(page, wanted);
+    const { referring, skimmed } = await places.referring(image, target, look, context);
+    const all = referring.filter((one) => mayBe(one, sought.suffix));
+    const passed = sought.suffix === 'sig' ? skimmed.signatures : skimmed.entries - skimmed.signatures;
     const may = newest(all, ({ entry }) => markOf(entry.annotations ?? {}, sought));
     const found = await mapParallel(may, (one) => places.signatures(image, one, target, context));
-    return { any: all.length > 0, found: found.flat() };
+    return { any: all.length + passed > 0, found: found.flat() };
   };
 
   const present: LookFor['present'] = async (image, sought, destination, context) => {

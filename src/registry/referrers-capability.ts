@@ -52,7 +52,7 @@ export const createReferrersCapability = (transport: Transport): ReferrersCapabi
       if (wait > 0) await pause(wait, context);
       const listed = await listReferrers(transport, target, subject, context);
       if (listed === undefined) return remember(target, false, acknowledged);
-      if (listed.some((entry) => entry.digest === digest)) return remember(target, true, acknowledged);
+      if (listed.entries.some((entry) => entry.digest === digest)) return remember(target, true, acknowledged);
     }
     return acknowledged;
   };

@@ -3,6 +3,7 @@ import { type Digest, sha256 } from '../model/digest.ts';
 import { malformed, statusError, unusable } from './errors.ts';
 import { type ManifestDescriptor, parseIndex } from './manifest.ts';
 import { mediaTypeOf, ociIndex } from './media-types.ts';
+import { nothingSkimmed, type Skimmed } from './skim.ts';
 import type { Target } from './target.ts';
 import type { Transport } from './transport.ts';
 
@@ -11,18 +12,23 @@ export const maxReferrers = 1_000;
 const maxPages = 20;
 const maxPageBytes = 4 * 1024 * 1024;
 
+/** What refers to a digest: the entries that were read, and how many were not. */
+export type Listed = { readonly entries: readonly ManifestDescriptor[]; readonly skimmed: Skimmed };
+
 /**
  * Lists what refers to a digest (distribution-spec "Listing Referrers"); undefined when the registry has no referrers API.
  * No artifactType filter is sent: registries and older tools label bundles differently. Links are followed on the same
- * origin only. More than 1,000 entries or 20 pages is `failed_precondition`, reason `TOO_MANY_REFERRERS`.
+ * origin only. A page that `skim` counts is not read. More than 1,000 entries or 20 pages is `failed_precondition`, reason `TOO_MANY_REFERRERS`.
  */
 export const listReferrers = async (
   transport: Transport,
   target: Target,
   digest: Digest,
   context: Context,
-): Promise<readonly ManifestDescriptor[] | undefined> => {
-  const found: ManifestDescriptor[] = [];
+  skim?: (page: Uint8Array) => Skimmed | undefined,
+): Promise<Listed | undefined> => {
+  const entries: ManifestDescriptor[] = [];
+  let skimmed = nothingSkimmed;
   let url: URL | undefined = transport.url(target, `referrers/${digest}`);
   for (let page = 0; url !== undefined; page++) {
     if (page === maxPages) throw tooMany(target, digest);
@@ -45,12 +51,20 @@ export const listReferrers = async (
     const mediaType = mediaTypeOf(response.headers['content-type']);
     // A registry without the API may answer with a page of its own.
     if (response.status !== 200 || (page === 0 && mediaType !== ociIndex)) return undefined;
-    const stored = { mediaType: ociIndex, digest: sha256(response.body), body: response.body, etag: undefined };
-    found.push(...(parseIndex(stored, target).manifests ?? []));
-    if (found.length > maxReferrers) throw tooMany(target, digest);
+    const passed = skim?.(response.body);
+    if (passed === undefined) {
+      const stored = { mediaType: ociIndex, digest: sha256(response.body), body: response.body, etag: undefined };
+      entries.push(...(parseIndex(stored, target).manifests ?? []));
+    } else {
+      skimmed = {
+        entries: skimmed.entries + passed.entries,
+        signatures: skimmed.signatures + passed.signatures,
+      };
+    }
+    if (entries.length + skimmed.entries > maxReferrers) throw tooMany(target, digest);
     url = nextPage(response.headers.link, asked, target);
   }
-  return found;
+  return { entries, skimmed };
 };
 
 /** Statuses by which registries say that they do not know the API. */

@@ -68,9 +68,13 @@ export const listed = async (
   digest: `sha256:${string}`,
   context: Context,
 ) => {
-  const [api, tagged] = await Promise.all([
+  const [fromApi, tagged] = await Promise.all([
     listReferrers(transport, target, digest, context),
     manifests.get(target, fallbackTag(digest), context),
   ]);
-  return { api, tag: tagged?.mediaType === ociIndex ? (parseIndex(tagged, target).manifests ?? []) : [], tagged };
+  return {
+    api: fromApi?.entries,
+    tag: tagged?.mediaType === ociIndex ? (parseIndex(tagged, target).manifests ?? []) : [],
+    tagged,
+  };
 };

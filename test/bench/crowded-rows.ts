@@ -38,7 +38,8 @@ export const crowdedRows = async (): Promise<readonly Row[]> => {
       const tag = await costs(bench, registry, ways.tag);
       const [one, hundred, many] = tag.map(({ cpuMs }) => inMs(cpuMs));
       const tagNote = `; by .sig tag ${one} with 1 there, ${hundred} with 100, ${many} with 900: its manifest lists all signatures and is read and written whole, so prefer referrers`;
-      const lookNote = '; the registry answers with the whole list, which is read and checked';
+      const lookNote =
+        '; the registry answers with the whole list, whose entries are only counted where none can be equal';
       return [...rowsOf(ways.referrer, referrer, tagNote), ...rowsOf(ways.lookedFor, lookedFor, lookNote)];
     }),
   );
