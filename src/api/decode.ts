@@ -86,6 +86,7 @@ const attestCommand = (
   const subject = decodeSubject(message.subject, violations);
   const formats = decodeFormats(message.formats, violations, refuseForAttest);
   const storage = decodeStorage(message.storage, subject, violations);
+  const recursive = 'recursive' in message ? decodeRecursive(message, subject, violations) : undefined;
   return {
     subject: settled(subject, below(prefix, violations)),
     key: message.key,
@@ -93,6 +94,7 @@ const attestCommand = (
     annotations: noAnnotations,
     storage,
     ifAbsent: ('ifAbsent' in message ? message.ifAbsent : undefined) ?? false,
+    recursive,
     predicateType: message.predicateType,
   };
 };

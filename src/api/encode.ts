@@ -69,7 +69,11 @@ export const encodeSign = (result: SignResult, _caller: Caller, requestId: strin
   create(SignResponseSchema, { ...signed(result, requestId), nested: result.nested.map(nested) });
 
 export const encodeAttest = (result: SignResult, _caller: Caller, requestId: string): AttestResponse =>
-  create(AttestResponseSchema, { ...signed(result, requestId), predicateType: result.predicateType ?? '' });
+  create(AttestResponseSchema, {
+    ...signed(result, requestId),
+    predicateType: result.predicateType ?? '',
+    nested: result.nested.map(nested),
+  });
 
 /** Shows every rule's reasons and who the caller is taken for. */
 export const encodeExplain = (decision: Decision, caller: Caller, requestId: string): ExplainResponse =>

@@ -85,6 +85,8 @@ const itemOf = (line: Line, number: string, defaults: SignRequest): BatchItem =>
     }),
     key: line.key ?? defaults.key,
     formats: line.formats?.map(formatNamed) ?? defaults.formats,
+    recursive: line.recursive ?? defaults.recursive,
+    platforms: line.platforms ?? defaults.platforms,
     ...storageOfLine(line, defaults.storage),
   };
   if (common.key === '') throw new UsageError('key is missing, here and as --key');
@@ -100,8 +102,6 @@ const itemOf = (line: Line, number: string, defaults: SignRequest): BatchItem =>
     ...common,
     ...again,
     annotations: { ...defaults.annotations, ...line.annotations },
-    recursive: line.recursive ?? defaults.recursive,
-    platforms: line.platforms ?? defaults.platforms,
   });
   return create(BatchItemSchema, { reference, request: { case: 'sign', value } });
 };

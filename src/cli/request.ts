@@ -56,7 +56,7 @@ export const ifAbsentOption: Option = {
 };
 
 export const recursiveOptions: readonly Option[] = [
-  { name: 'recursive', short: 'r', type: 'flag', help: 'sign every manifest of an index as well' },
+  { name: 'recursive', short: 'r', type: 'flag', help: 'every manifest of an index as well' },
   {
     name: 'platform',
     type: 'list',
@@ -65,7 +65,7 @@ export const recursiveOptions: readonly Option[] = [
   },
 ];
 
-/** `--recursive`, `--platform` -> the fields of a SignRequest. Throws UsageError. */
+/** `--recursive`, `--platform` -> the fields of a request. Throws UsageError. */
 export const recursiveOf = (input: Input): { readonly recursive: boolean; readonly platforms: string[] } => {
   const recursive = input.flag('recursive');
   const platforms = input.list('platform').flatMap((text) => text.split(','));

@@ -61,7 +61,7 @@ const signedText = (response: SignResponse | AttestResponse, path: string | unde
     ['signed', printable(`${response.name}@${response.digest}`)],
     ...type,
     ...response.outputs.map((output) => [formatName(output.format), whereText(output)]),
-    ...('nested' in response ? response.nested.map(nestedRow) : []),
+    ...response.nested.map(nestedRow),
     ...(path === undefined ? [] : [['written', path]]),
     ['key', `${key?.key ?? ''}, version ${key?.version ?? ''} (${key?.algorithm ?? ''})`],
     ['rule', `${decision?.rule ?? ''} (policy ${decision?.policyHash ?? ''})`],

@@ -24,7 +24,7 @@ export type SignCommand = {
 };
 
 /** A decoded, validated Attest request. */
-export type AttestCommand = Omit<SignCommand, 'recursive'> & {
+export type AttestCommand = SignCommand & {
   /** The predicate type URI (or a short name that `predicates/` knows). */
   readonly predicateType: string;
   /** The predicate: JSON, UTF-8. */

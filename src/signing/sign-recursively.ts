@@ -16,6 +16,19 @@ type Tried = { readonly digest: string; readonly result: SignResult | Countersig
 /** As many digests as an error names. */
 const maxNamed = 50;
 
+/** Signs one target, or with `recursive` an index and every manifest below it (`signRecursively`). Errors as both. */
+export const signBelow = (
+  target: Target,
+  recursive: { readonly platforms: readonly string[] } | undefined,
+  signOne: (target: Target) => Promise<SignResult>,
+  question: Question,
+  context: Context,
+  ports: SigningPorts,
+): Promise<SignResult> =>
+  recursive === undefined || target.kind === 'blob'
+    ? signOne(target)
+    : signRecursively(target, recursive.platforms, signOne, question, context, ports);
+
 /**
  * Signs an index and every manifest below it, of the platforms that are asked for (none: all), several at once. The index is
  * resolved once and comes last, so that what it lists is signed when it is. All are signed, or the error names those that are not.
@@ -23,7 +36,7 @@ const maxNamed = 50;
  * @param signOne signs one image by its digest, with its own audit records.
  * @throws what `signOne` threw first, with `missing` and `stored` in its metadata; `not_found`, reason PLATFORM_NOT_FOUND.
  */
-export const signRecursively = async (
+const signRecursively = async (
   target: ImageTarget,
   platforms: readonly string[],
   signOne: (target: Target) => Promise<SignResult>,

@@ -8,7 +8,7 @@ import type { Signable } from '../model/signature.ts';
 import type { SigningPorts } from './ports.ts';
 import type { Registry } from '../registry/port.ts';
 import { signAndStore } from './sign-and-store.ts';
-import { signRecursively } from './sign-recursively.ts';
+import { signBelow } from './sign-recursively.ts';
 import { formatsFor, questionSubject, storageRepository, type Target, targetOf } from './target.ts';
 
 /** What policy is asked for a Sign. */
@@ -55,10 +55,7 @@ export const sign = async (
       context,
       ports,
     });
-  const { recursive } = command;
-  return recursive === undefined || target.kind === 'blob'
-    ? signOne(target)
-    : signRecursively(target, recursive.platforms, signOne, question, context, ports);
+  return signBelow(target, command.recursive, signOne, question, context, ports);
 };
 
 const signableOf = (target: Target, digest: Digest, annotations: Readonly<Record<string, string>>): Signable =>

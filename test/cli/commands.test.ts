@@ -184,8 +184,10 @@ test('attest sends the predicate as it is', async () => {
   const predicate = await write('predicate.json', '{ "a":  1 }');
   const args = ['attest', 'r.example/app', '--key', 'release', '--predicate', predicate];
   assert.equal((await cli(...args)).code, 2);
-  const { code, out } = await cli(...args, '--type', 'slsaprovenance1', '--format', 'dsse');
+  const below = ['--recursive', '--platform', 'linux/amd64,linux/arm64'];
+  const { code, out } = await cli(...args, '--type', 'slsaprovenance1', '--format', 'dsse', ...below);
   assert.equal(code, 0);
+  assert.deepEqual([attestRequest?.recursive, attestRequest?.platforms], [true, ['linux/amd64', 'linux/arm64']]);
   assert.equal(Buffer.from(attestRequest?.predicate ?? []).toString(), '{ "a":  1 }');
   assert.equal(attestRequest?.predicateType, 'slsaprovenance1');
   assert.deepEqual(attestRequest.formats, [Format.DSSE]);

@@ -162,6 +162,26 @@ describe('cosign with its options, and our Verify', { skip: skipWithout(...neede
     for (const { ref } of [index, ...index.platforms]) await judge({ image: ref });
   });
 
+  it('attested recursively, which cosign 3 does not: each counts there', async () => {
+    const platforms = ['linux/amd64', 'linux/arm64'];
+    const attestationType = 'https://example.com/recursive/v1';
+    const ours = await pushTestImage(referrers, 'recursive/ours:v1', { platforms });
+    const { nested } = await world.ok<Signed & { readonly nested: readonly Signed[] }>('/v1/attest', {
+      subject: { image: ours.ref },
+      key: 'ours',
+      predicateType: attestationType,
+      predicate: base64('{"a":1}'),
+      recursive: true,
+    });
+    assert.deepEqual(
+      nested.map(({ digest }) => digest),
+      ours.platforms.map(({ digest }) => digest),
+    );
+    for (const { ref } of [ours, ...ours.platforms]) {
+      succeeded(await cosignVerify({ key: pair.publicKey, ref, attestationType }));
+    }
+  });
+
   for (const [type, document] of Object.entries(predicates)) {
     it(`predicate type ${type}: cosign's counts here, and ours there`, async () => {
       const predicate = path(`${type}.json`);

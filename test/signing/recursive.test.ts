@@ -4,6 +4,7 @@ import { describe, type TestContext, test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
 import { sha256 } from '../../src/model/digest.ts';
 import { CountersignError } from '../../src/model/error.ts';
+import type { SignResult } from '../../src/model/result.ts';
 import { startFaultRegistry } from '../registry/fault-registry.ts';
 import { isError } from '../registry/world.ts';
 import { type SigningWorld, startSigningWorld } from './world.ts';
@@ -163,4 +164,39 @@ describe('recursive', () => {
     assert.equal(world.keyUses() - used, missing.length, 'what is there is not signed again');
     for (const { digest } of [...pushed.platforms, pushed]) assert.equal(await verified(world, digest), true);
   });
+
+  test('an attestation about an index and each of its platforms: one predicate, each with its own subject', async (t) => {
+    const world = await startSigningWorld(t);
+    const pushed = await pushImage(world.registry.host, 'acme/app', 'v1');
+    const asked = { recursive: all, formats: ['dsse', 'bundle'], ifAbsent: true } as const;
+    const result = await world.attest(asked);
+    assert.equal(result.digest, pushed.digest);
+    assert.deepEqual(
+      result.nested.map(({ digest }) => digest),
+      pushed.platforms.map(({ digest }) => digest),
+    );
+    for (const { digest } of [...pushed.platforms, pushed]) {
+      assert.equal((await world.verify(`acme/app@${digest}`, 'custom')).verified, true, digest);
+    }
+    const [first, ...others] = [result, ...result.nested].map(({ outputs }) => predicateOf(outputs[0]));
+    assert.match(first ?? '', /"Timestamp":/);
+    for (const other of others) assert.equal(other, first, 'made at one time');
+
+    const used = world.keyUses();
+    const again = await world.attest({ ...asked, predicateType: 'https://acme.example/x' });
+    assert.equal(again.nested.length, pushed.platforms.length);
+    assert.equal(world.keyUses() - used, 2 * (pushed.platforms.length + 1));
+    const third = await world.attest({ ...asked, predicateType: 'https://acme.example/x' });
+    assert.ok([third, ...third.nested].flatMap(({ outputs }) => outputs).every(({ existing }) => existing));
+    await assert.rejects(
+      world.attest({ ...asked, recursive: { platforms: ['plan9/386'] } }),
+      isError('not_found', 'PLATFORM_NOT_FOUND'),
+    );
+  });
 });
+
+/** The predicate in a DSSE envelope, JSON. */
+const predicateOf = (output: SignResult['outputs'][number] | undefined): string => {
+  const { payload } = JSON.parse(new TextDecoder().decode(output?.sealed.content)) as { payload: string };
+  return JSON.stringify((JSON.parse(Buffer.from(payload, 'base64').toString()) as { predicate: unknown }).predicate);
+};

@@ -115,7 +115,14 @@ export const startSigningWorld = async (t: TestContext, options: SigningWorldOpt
       sign({ ...base, ifAbsent: true, recursive: undefined, ...command }, caller, contextOf(context), ports),
     attest: (command, context = {}) =>
       attest(
-        { ...base, ifAbsent: false, predicateType: 'custom', predicate: Buffer.from('{"a":1}'), ...command },
+        {
+          ...base,
+          ifAbsent: false,
+          recursive: undefined,
+          predicateType: 'custom',
+          predicate: Buffer.from('{"a":1}'),
+          ...command,
+        },
         caller,
         contextOf(context),
         ports,
