@@ -1,7 +1,9 @@
 import type { Context } from '../model/context.ts';
 import { type Digest, sha256 } from '../model/digest.ts';
+import type { HttpResponse } from '../net/port.ts';
 import { malformed, statusError, unusable } from './errors.ts';
-import { type ManifestDescriptor, parseIndex } from './manifest.ts';
+import { findLink } from './link.ts';
+import { type ManifestDescriptor, parseIndex, parseJsonObject } from './manifest.ts';
 import { mediaTypeOf, ociIndex } from './media-types.ts';
 import { nothingSkimmed, type Skimmed } from './skim.ts';
 import type { Target } from './target.ts';
@@ -17,8 +19,9 @@ export type Listed = { readonly entries: readonly ManifestDescriptor[]; readonly
 
 /**
  * Lists what refers to a digest (distribution-spec "Listing Referrers"); undefined when the registry has no referrers API.
- * No artifactType filter is sent: registries and older tools label bundles differently. Links are followed on the same
- * origin only. A page that `skim` counts is not read. More than 1,000 entries or 20 pages is `failed_precondition`, reason `TOO_MANY_REFERRERS`.
+ * No artifactType filter is sent: registries and older tools label bundles differently. Links (RFC 8288) are followed on the same
+ * origin only; one that is not understood is `unavailable`, reason `REGISTRY_RESPONSE_INVALID`. A page that `skim` counts is not
+ * read. More than 1,000 entries or 20 pages is `failed_precondition`, reason `TOO_MANY_REFERRERS`.
  */
 export const listReferrers = async (
   transport: Transport,
@@ -48,9 +51,8 @@ export const listReferrers = async (
       }
       return answer;
     });
-    const mediaType = mediaTypeOf(response.headers['content-type']);
-    // A registry without the API may answer with a page of its own.
-    if (response.status !== 200 || (page === 0 && mediaType !== ociIndex)) return undefined;
+    // A registry without the API may answer with a page of its own. What is a list by its content is one, whatever its header says.
+    if (response.status !== 200 || (page === 0 && !isList(response))) return undefined;
     const passed = skim?.(response.body);
     if (passed === undefined) {
       const stored = { mediaType: ociIndex, digest: sha256(response.body), body: response.body, etag: undefined };
@@ -62,20 +64,22 @@ export const listReferrers = async (
       };
     }
     if (entries.length + skimmed.entries > maxReferrers) throw tooMany(target, digest);
-    url = nextPage(response.headers.link, asked, target);
+    url = nextPage(response, asked, target);
   }
   return { entries, skimmed };
 };
 
+const isList = ({ headers, body }: HttpResponse): boolean =>
+  mediaTypeOf(headers['content-type']) === ociIndex || Array.isArray(parseJsonObject(body)?.['manifests']);
+
 /** Statuses by which registries say that they do not know the API. */
 const isAbsent = (status: number): boolean => [400, 404, 405, 406, 501].includes(status);
 
-const nextPage = (link: string | undefined, page: URL, target: Target): URL | undefined => {
-  const next = /<([^<>]{1,4096})>\s*;\s*rel="?next"?/i.exec(link ?? '')?.[1];
-  if (next === undefined) return undefined;
-  const url = URL.parse(next, page.href);
-  if (url === null) throw malformed(target, 'the link to the next page of referrers is no URL');
-  if (url.origin !== page.origin) {
+/** A link that is not understood is an error: the end of the list, taken for granted, would hide signatures. */
+const nextPage = ({ headers, url: answered }: HttpResponse, page: URL, target: Target): URL | undefined => {
+  const url = findLink(headers.link ?? '', 'next', new URL(answered));
+  if (url === null) throw malformed(target, 'the link to the next page of referrers cannot be understood');
+  if (url !== undefined && url.origin !== page.origin) {
     throw unusable(
       target,
       'EGRESS_DENIED',

@@ -35,7 +35,37 @@ const entry = (index: number) => ({
 });
 const pages = (world: FaultWorld): number => countOf(world, 'GET', /\/referrers\//);
 
+/** The bundle that is there already is on the second page: who overlooks the link signs twice. */
+const linked = (name: string, link: (next: string) => string, expected: FaultCase['expected'] = 'existing') =>
+  ({
+    name: `Link: ${name}`,
+    signedBefore: true,
+    rules: () => [{ ...paths.referrers, times: 1, fault: page((url) => link(`${url}?n=1`)) }],
+    expected,
+    check: (world) => assert.equal(pages(world), expected === 'existing' ? 2 : 1),
+  }) satisfies FaultCase;
+
 export const links: readonly FaultCase[] = [
+  linked('a parameter before rel', (next) => `<${next}>; title="more"; rel="next"`),
+  linked('a quoted comma and semicolon before rel', (next) => `<${next}>; title="a, b; c"; rel="next"`),
+  linked('without spaces or quotes', (next) => `<${next}>;rel=next`),
+  linked('spaces and tabs everywhere', (next) => `\t<${next}> \t;\t rel = "next" `),
+  linked('REL in upper case', (next) => `<${next}>; REL="NEXT"`),
+  linked('two relations', (next) => `<${next}>; rel="last next"`),
+  linked('the last of three links', (next) => `</v2/>; rel="first", </v2/a,b>; rel=prev, <${next}>; rel="next"`),
+  linked('relative', (next) => `<${next.replace(/.*[?]/, '?')}>; rel="next"`),
+  linked('more than 4,096 characters', (next) => `<${next}&last=${'x'.repeat(6_000)}>; rel="next"`),
+  linked('more than 8,192 characters', (next) => `<${next}&last=${'x'.repeat(9_000)}>; rel="next"`, nonsense),
+  linked('an unterminated quote', (next) => `<${next}>; rel="next`, nonsense),
+  linked('without brackets', (next) => `${next}; rel="next"`, nonsense),
+  linked('without rel', (next) => `<${next}>`, nonsense),
+  linked('two next pages', (next) => `<${next}>; rel="next", <${next}&other>; rel="next"`, nonsense),
+  linked('about another page', (next) => `<${next}>; rel="next"; anchor="/v2/"`, nonsense),
+  {
+    ...linked('the list has a general media type', () => ''),
+    rules: () => [{ ...paths.referrers, fault: { kind: 'headers', headers: { 'content-type': 'application/json' } } }],
+    check: (world) => assert.equal(pages(world), 1),
+  },
   {
     name: 'Link: endless',
     rules: () => {
