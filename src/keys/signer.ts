@@ -2,11 +2,11 @@ import { assertLive, type Context } from '../model/context.ts';
 import { CountersignError, toCountersignError } from '../model/error.ts';
 import type { ToSign } from '../model/signature.ts';
 import { withRetry } from '../net/retry.ts';
+import { createRetryBudget } from '../net/retry-budget.ts';
 import { recordKeyRetry } from '../telemetry/metrics.ts';
 import { createBreaker } from './breaker.ts';
 import { type Key, maxBatch } from './port.ts';
 import { createQuota, type QuotaSettings } from './quota.ts';
-import { createRetryBudget } from './retry-budget.ts';
 import { verifySignatureInBackground } from './verify-signature.ts';
 
 /** `hurried`: another key can do it, so nothing is tried again that takes longer than a moment. Default: patient. */

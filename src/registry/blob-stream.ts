@@ -41,7 +41,7 @@ export const createBlobStreams = (transport: Transport): BlobStreams => {
 
   return {
     has: (target, digest, context) =>
-      transport.retried(context, async () => {
+      transport.retried(target, context, async () => {
         const request = { method: 'HEAD', path: `blobs/${digest}`, maxBytes: 0, followRedirects: true } as const;
         const response = await transport.send(target, 'pull', request, context);
         if (response.status === 200) return true;
@@ -69,7 +69,7 @@ export const createBlobStreams = (transport: Transport): BlobStreams => {
     },
 
     upload: (target, blob, openBlob, context) =>
-      transport.retried(context, async () => {
+      transport.retried(target, context, async () => {
         const url = await open(target, context);
         url.searchParams.set('digest', blob.digest);
         const response = await transport.send(

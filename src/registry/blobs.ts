@@ -43,7 +43,7 @@ export const createBlobs = (transport: Transport): Blobs => {
     if (blob.size > maxBlobBytes) {
       throw unusable(target, 'BLOB_TOO_LARGE', `${blob.digest} has ${blob.size} bytes; the most is ${maxBlobBytes}`);
     }
-    const content = await transport.retried(context, async () => {
+    const content = await transport.retried(target, context, async () => {
       const path = `blobs/${blob.digest}`;
       const request = {
         method: 'GET',
@@ -93,7 +93,7 @@ export const createBlobs = (transport: Transport): Blobs => {
 
   const put: Blobs['put'] = async (target, content, context) => {
     const digest = sha256(content);
-    await transport.retried(context, async () => {
+    await transport.retried(target, context, async () => {
       const response =
         (await putAtOnce(target, digest, content, context)) ?? (await putInTwo(target, digest, content, context));
       // 416: the session holds something that it should not.

@@ -35,7 +35,7 @@ export const createCertainPut = (transport: Transport, manifests: Manifests): Ce
     put: async (target, manifest, context) => {
       const digest = sha256(manifest.body);
       try {
-        const outcome = await transport.retried(context, () =>
+        const outcome = await transport.retried(target, context, () =>
           manifests.put(target, digest, manifest, undefined, context),
         );
         return outcome.kind === 'stored' && outcome.subject;

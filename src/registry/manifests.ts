@@ -57,7 +57,7 @@ export const createManifests = (transport: Transport): Manifests => {
     const key = `${target.registry}/${target.repository}@${reference}`;
     const cached = isDigest(reference) ? read.get(key) : undefined;
     if (cached !== undefined) return cached;
-    const manifest = await transport.retried(context, async () => {
+    const manifest = await transport.retried(target, context, async () => {
       const path = `manifests/${reference}`;
       const request = {
         method: 'GET',
@@ -76,7 +76,7 @@ export const createManifests = (transport: Transport): Manifests => {
   };
 
   const describe: Manifests['describe'] = async (target, reference, context) => {
-    const seen = await transport.retried(context, async () => {
+    const seen = await transport.retried(target, context, async () => {
       const path = `manifests/${reference}`;
       const request = { method: 'HEAD', path, headers: accept, maxBytes: 0, followRedirects: true } as const;
       const response = await transport.send(target, 'pull', request, context);
@@ -118,7 +118,7 @@ export const createManifests = (transport: Transport): Manifests => {
   };
 
   const remove: Manifests['remove'] = (target, reference, context) =>
-    transport.retried(context, async () => {
+    transport.retried(target, context, async () => {
       const request = { method: 'DELETE', path: `manifests/${reference}`, maxBytes: maxAnswerBytes } as const;
       const response = await transport.send(target, 'delete', request, context);
       read.delete(`${target.registry}/${target.repository}@${reference}`);

@@ -36,7 +36,7 @@ export const listReferrers = async (
   for (let page = 0; url !== undefined; page++) {
     if (page === maxPages) throw tooMany(target, digest);
     const asked: URL = url;
-    const response = await transport.retried(context, async () => {
+    const response = await transport.retried(target, context, async () => {
       const headers = { accept: ociIndex };
       const request = {
         method: 'GET',

@@ -1,8 +1,10 @@
 import type { Context } from '../model/context.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from '../net/port.ts';
 import { withRetry } from '../net/retry.ts';
+import { createRetryBudget, type RetryBudget } from '../net/retry-budget.ts';
 import type { AllowList } from './allow-list.ts';
 import type { Authenticator } from './auth.ts';
+import { createCache } from './cache.ts';
 import { type Actions, baseUrl, type Target } from './target.ts';
 
 /** A request to one repository: `path` is below `/v2/<repository>/`, or `url` is absolute. */
@@ -17,11 +19,14 @@ export type Transport = {
    * not have (`permission_denied`, reason `REGISTRY_NOT_ALLOWED`), and no credentials to another origin than the registry's.
    */
   send(target: Target, actions: Actions, request: RegistryRequest, context: Context): Promise<HttpResponse>;
-  /** Runs something idempotent as often as the settings allow. */
-  retried<T>(context: Context, operation: () => Promise<T>): Promise<T>;
+  /** Runs something idempotent as often as the settings allow, and as the retries that all requests to one registry share. */
+  retried<T>(target: Target, context: Context, operation: () => Promise<T>): Promise<T>;
   /** The absolute URL of a path below the repository. */
   url(target: Target, path: string): URL;
 };
+
+/** Registries whose retries are counted. */
+const maxRegistries = 1_000;
 
 export const createTransport = (options: {
   readonly http: HttpClient;
@@ -32,6 +37,15 @@ export const createTransport = (options: {
 }): Transport => {
   const url = (target: Target, path: string): URL =>
     new URL(`${target.repository}/${path}`, baseUrl(target, options.plainHttpHosts));
+
+  const budgets = createCache<RetryBudget>(maxRegistries);
+  const budgetOf = ({ registry }: Target): RetryBudget => {
+    const known = budgets.get(registry);
+    if (known !== undefined) return known;
+    const budget = createRetryBudget();
+    budgets.set(registry, budget);
+    return budget;
+  };
 
   const send = async (
     target: Target,
@@ -64,6 +78,10 @@ export const createTransport = (options: {
   return {
     send,
     url,
-    retried: (context, operation) => withRetry(operation, { tries: options.tries, context }),
+    retried: (target, context, operation) => {
+      const budget = budgetOf(target);
+      budget.deposited();
+      return withRetry(operation, { tries: options.tries, context, budget });
+    },
   };
 };

@@ -20,7 +20,7 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
   const updateIndex = createTagUpdater(ports, fallbackIndex, settleMs);
 
   const manifest: Sink['manifest'] = async (stored, context) => {
-    await transport.retried(context, () => manifests.put(target, stored.digest, stored, undefined, context));
+    await transport.retried(target, context, () => manifests.put(target, stored.digest, stored, undefined, context));
     return 'copied';
   };
 
@@ -43,7 +43,7 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
     // Byte for byte what it was, where nothing else is there; else each of its layers joins the others.
     const exact =
       current === undefined
-        ? await transport.retried(context, () => conditional.put(target, tag, stored, undefined, context))
+        ? await transport.retried(target, context, () => conditional.put(target, tag, stored, undefined, context))
         : 'changed';
     if (exact === 'guarded' || suffix === 'sbom') return 'copied';
     await mapParallel(layers, (layer) => updateLayers(target, tag, layer, context));
@@ -58,7 +58,9 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
     const there = await listed(registries, target, subject, context);
     const isListed = [...(there.api ?? []), ...there.tag].some((entry) => entry.digest === digest);
     if (isListed && (await manifests.describe(target, digest, context)) !== undefined) return 'present';
-    const outcome = await transport.retried(context, () => manifests.put(target, digest, stored, undefined, context));
+    const outcome = await transport.retried(target, context, () =>
+      manifests.put(target, digest, stored, undefined, context),
+    );
     const acknowledged = outcome.kind === 'stored' && outcome.subject;
     if (!isListed && !(await capability.lists(target, { subject, digest, acknowledged }, context))) {
       const { mediaType, body } = stored;
@@ -82,7 +84,7 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
     manifest,
     tagged: async (tag, context) => (await manifests.describe(target, tag, context))?.digest,
     tag: async (tag, stored, context) => {
-      await transport.retried(context, () => manifests.put(target, tag, stored, undefined, context));
+      await transport.retried(target, context, () => manifests.put(target, tag, stored, undefined, context));
     },
     attach: (attachment, node, replace, context) =>
       attachment.by === 'tag'

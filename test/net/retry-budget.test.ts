@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createRetryBudget } from '../../src/keys/retry-budget.ts';
+import { createRetryBudget } from '../../src/net/retry-budget.ts';
 
 /** How many retries are allowed now. */
 const spend = (budget: { withdraw(): boolean }): number => {
