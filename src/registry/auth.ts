@@ -1,24 +1,27 @@
 import { isDeepStrictEqual } from 'node:util';
-import { z } from 'zod';
-import type { Context } from '../model/context.ts';
+import { assertLive, type Context } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
-import { defaultRetryAfterMs } from '../net/errors.ts';
-import type { HttpClient, HttpRequest, HttpResponse } from '../net/port.ts';
-import { parseRetryAfter } from '../net/retry.ts';
+import type { HttpClient, HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
+import { isCredentialError } from './credential-errors.ts';
 import type { Credential, Credentials } from './credential-source.ts';
 import { accessDenied } from './errors.ts';
 import { assertOwnRealm, checkRealm } from './realm.ts';
 import { createRenewingCache, type Renewable } from './renewing-cache.ts';
 import { type Actions, baseUrl, type Target } from './target.ts';
+import { type Bearer, basicHeader, lateToken, readToken, tokenRequest } from './token-service.ts';
 
 /**
- * Answers auth challenges and remembers the answers. Safe to call concurrently: one token exchange per registry, repository and
+ * Answers auth challenges and remembers the answers. Safe to call concurrently: one token exchange per token service, repository and
  * actions runs at a time, and tokens that are in use are exchanged anew before they end.
  */
 export type Authenticator = {
-  /** The `Authorization` value that is known to work, if one is; no request is made unless a token must be renewed. */
+  /**
+   * The `Authorization` value that is known to work, if one is; no request is made unless a token must be renewed. Undefined too
+   * when that fails: the registry is to be asked how to authenticate, since it may by now name another token service. Throws what
+   * `credentials` throws, or when the context has ended.
+   */
   known(target: Target, actions: Actions, context: Context): Promise<string | undefined>;
   /**
    * The `Authorization` value that answers a 401. `used` is what that request carried. Throws `failed_precondition`
@@ -33,13 +36,13 @@ export type Authenticator = {
   ): Promise<string>;
 };
 
-type Bearer = { readonly kind: 'bearer'; readonly realm: URL; readonly service: string };
 type Scheme = { readonly kind: 'basic' } | Bearer;
 
-const maxTokenBytes = 64 * 1024;
 const exchangeTimeoutMs = 15_000;
-/** distribution, "Token Authentication Specification": 60 seconds when the service does not say. */
-const defaultExpirySeconds = 60;
+/** Who comes later does not wait for an exchange that may hang, but begins another. */
+const joinExchangeMs = 3_000;
+/** After that, a registry is asked again how it wants to be authenticated to. */
+const schemeMs = 60 * 60_000;
 const maxExpirySeconds = 3_600;
 
 /** Schemes and tokens are remembered in this process alone; `http` is not closed by it. */
@@ -50,7 +53,7 @@ export const createAuthenticator = (options: {
   readonly allowPrivate?: readonly string[];
 }): Authenticator => {
   const schemes = createCache<Scheme>(1_000);
-  const tokens = createRenewingCache<string>(10_000, exchangeTimeoutMs);
+  const tokens = createRenewingCache<string>(10_000, exchangeTimeoutMs, joinExchangeMs);
 
   const ask = async (
     scheme: Bearer,
@@ -92,7 +95,16 @@ export const createAuthenticator = (options: {
     refused?: string,
   ): Promise<string> => {
     if (scheme.kind === 'bearer') {
-      return tokens.get(tokenKey(target, actions), context, (shared) => exchange(scheme, target, actions, shared));
+      try {
+        return await tokens.get(tokenKey(scheme, target, actions), context, (shared) =>
+          exchange(scheme, target, actions, shared),
+        );
+      } catch (error) {
+        if (isCredentialError(error)) throw error;
+        // A registry that names another token service by then must be heard.
+        if (schemes.get(target.registry) === scheme) schemes.delete(target.registry);
+        throw context.signal.aborted ? error : lateToken(error, scheme.realm.host);
+      }
     }
     let credential = await options.credentials(target.registry, context);
     if (credential?.kind === 'basic' && basicHeader(credential) === refused) {
@@ -111,21 +123,31 @@ export const createAuthenticator = (options: {
         const credential = await options.credentials(target.registry, context);
         // What the registry lets everybody do needs no credentials.
         if (credential === undefined) return undefined;
-      } else if (actions === 'pull' && tokens.held(tokenKey(target, 'pull')) === undefined) {
+        return authorize(scheme, target, actions, context);
+      }
+      if (actions === 'pull' && tokens.held(tokenKey(scheme, target, 'pull')) === undefined) {
         // A token that may push may pull as well.
-        const held = tokens.held(tokenKey(target, 'pull,push'));
+        const held = tokens.held(tokenKey(scheme, target, 'pull,push'));
         if (held !== undefined) return held;
       }
-      return authorize(scheme, target, actions, context);
+      try {
+        return await authorize(scheme, target, actions, context);
+      } catch (error) {
+        if (isCredentialError(error)) throw error;
+        assertLive(context);
+        return undefined;
+      }
     },
     answer: async (target, actions, challenge, used, context) => {
       const scheme = chooseScheme(challenge, target, options);
-      schemes.set(target.registry, scheme);
-      const key = tokenKey(target, actions);
-      const current = tokens.held(key);
-      // Another request may have renewed the token meanwhile.
-      if (current !== undefined && current !== used) return current;
-      tokens.drop(key);
+      schemes.set(target.registry, scheme, schemeMs);
+      if (scheme.kind === 'bearer') {
+        const key = tokenKey(scheme, target, actions);
+        const current = tokens.held(key);
+        // Another request may have renewed the token meanwhile.
+        if (current !== undefined && current !== used) return current;
+        tokens.drop(key);
+      }
       const answer = await authorize(scheme, target, actions, context, used);
       if (answer === used) throw accessDenied(target, 'it refused the configured credentials');
       return answer;
@@ -133,10 +155,8 @@ export const createAuthenticator = (options: {
   };
 };
 
-const tokenKey = (target: Target, actions: Actions): string => `${target.registry}/${target.repository} ${actions}`;
-
-const basicHeader = (credential: Credential & { kind: 'basic' }): string =>
-  `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`;
+const tokenKey = ({ realm, service }: Bearer, { registry, repository }: Target, actions: Actions): string =>
+  JSON.stringify([registry, repository, actions, realm.href, service]);
 
 const chooseScheme = (
   header: string | undefined,
@@ -157,98 +177,6 @@ const chooseScheme = (
   }
   if (find('basic') !== undefined) return { kind: 'basic' };
   throw badChallenge(target, 'offers neither Basic nor Bearer');
-};
-
-// The scope is what we need and no more, whatever the challenge says.
-const tokenRequest = (
-  scheme: Bearer,
-  target: Target,
-  actions: Actions,
-  credential: Credential | undefined,
-): HttpRequest => {
-  const scope = `repository:${target.repository}:${actions}`;
-  if (credential?.kind === 'identity-token') {
-    const form = new URLSearchParams({
-      grant_type: 'refresh_token',
-      refresh_token: credential.token,
-      service: scheme.service,
-      scope,
-      client_id: 'countersign',
-    });
-    return {
-      method: 'POST',
-      url: scheme.realm.href,
-      headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' },
-      body: Buffer.from(form.toString()),
-      maxBytes: maxTokenBytes,
-    };
-  }
-  const url = new URL(scheme.realm);
-  if (scheme.service !== '') url.searchParams.set('service', scheme.service);
-  url.searchParams.set('scope', scope);
-  const headers = { accept: 'application/json' };
-  return {
-    method: 'GET',
-    url: url.href,
-    headers: credential?.kind === 'basic' ? { ...headers, authorization: basicHeader(credential) } : headers,
-    maxBytes: maxTokenBytes,
-  };
-};
-
-const tokenResponse = z.looseObject({
-  token: z.string().optional(),
-  access_token: z.string().optional(),
-  expires_in: z.number().optional(),
-});
-
-const readToken = (response: HttpResponse, registry: string, realm: string): { token: string; expiresIn: number } => {
-  const { status } = response;
-  const metadata = { registry, realm, status: String(status) };
-  const where = `The token service ${realm} of registry ${registry}`;
-  if (status === 429) {
-    const retryAfterMs = parseRetryAfter(response.headers['retry-after'], new Date()) ?? 1_000;
-    throw new CountersignError('resource_exhausted', 'REGISTRY_THROTTLED', `${where} is throttling; try again later.`, {
-      metadata,
-      retryAfterMs,
-    });
-  }
-  if (status >= 500) {
-    const retryAfterMs = parseRetryAfter(response.headers['retry-after'], new Date()) ?? defaultRetryAfterMs;
-    throw new CountersignError('unavailable', 'REGISTRY_UNAVAILABLE', `${where} answered ${status}.`, {
-      metadata,
-      retryAfterMs,
-    });
-  }
-  if (status !== 200) {
-    throw new CountersignError(
-      'failed_precondition',
-      'REGISTRY_ACCESS_DENIED',
-      `${where} gave no token (status ${status}); check the credentials that are configured for ${registry}.`,
-      { metadata },
-    );
-  }
-  const parsed = tokenResponse.safeParse(parseJson(response.body));
-  const token = parsed.success ? parsed.data.token || parsed.data.access_token : undefined;
-  // A token goes into a header: visible ASCII only.
-  if (!parsed.success || token === undefined || !/^[\x21-\x7e]+$/.test(token)) {
-    throw new CountersignError(
-      'unavailable',
-      'TOKEN_RESPONSE_INVALID',
-      `${where} answered with something that is no token.`,
-      {
-        metadata,
-      },
-    );
-  }
-  return { token, expiresIn: parsed.data.expires_in ?? defaultExpirySeconds };
-};
-
-const parseJson = (body: Uint8Array): unknown => {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
-  } catch {
-    return undefined;
-  }
 };
 
 const badChallenge = (target: Target, what: string): CountersignError =>

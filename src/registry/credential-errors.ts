@@ -25,6 +25,11 @@ export const credentialError = (
     },
   );
 
+/** Could a credential not be had? */
+export const isCredentialError = (error: unknown): boolean =>
+  error instanceof CountersignError &&
+  ['REGISTRY_CREDENTIAL_UNAVAILABLE', 'CREDENTIAL_HELPER_FAILED', 'DOCKER_CONFIG_INVALID'].includes(error.reason);
+
 /** What an identity or a request failed with -> the same for the registry; what ended the request stays. */
 export const wrapCredentialError = (caught: unknown, host: string, why: string): unknown => {
   if (!(caught instanceof CountersignError) || caught.code === 'cancelled' || caught.code === 'deadline_exceeded') {

@@ -20,10 +20,10 @@ type Entry<T> = { readonly value: T; renewAt: number };
 
 const renewalPauseMs = 5_000;
 
-/** `timeoutMs`: the longest that a fetch may take; who asked may leave earlier. */
-export const createRenewingCache = <T>(maxEntries: number, timeoutMs: number): RenewingCache<T> => {
+/** `timeoutMs`: the longest that a fetch may take; it ends when all who asked have left. `joinMs`: as `createSingleFlight`. */
+export const createRenewingCache = <T>(maxEntries: number, timeoutMs: number, joinMs?: number): RenewingCache<T> => {
   const entries = createCache<Entry<T>>(maxEntries);
-  const flight = createSingleFlight<T>(timeoutMs);
+  const flight = createSingleFlight<T>(timeoutMs, joinMs);
 
   const fetchInto = (key: string, context: Context, fetch: (context: Context) => Promise<Renewable<T>>): Promise<T> =>
     flight(key, context, async (shared) => {

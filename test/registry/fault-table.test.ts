@@ -6,6 +6,7 @@ import { locations, redirects } from './fault-cases-elsewhere.ts';
 import { lies, uploads } from './fault-cases-lies.ts';
 import { links } from './fault-cases-lists.ts';
 import { failing, throttling, uncertain } from './fault-cases-trouble.ts';
+import type { SignCommand } from '../../src/model/command.ts';
 import type { FaultCase } from './fault-case.ts';
 import { connectedHosts, type FaultWorld, type Outcome, secrets, startFaultWorld } from './fault-world.ts';
 import { fetchJson } from './world.ts';
@@ -99,6 +100,7 @@ const run = async (t: TestContext, one: FaultCase): Promise<void> => {
   assertAudited(world, outcome, before.records, (one.keyUses ?? signed) > 0);
   assertSecret(world, outcome);
   if (outcome.error !== undefined) await assertHeals(one, world, there);
+  await assertForgets(world, command);
 };
 
 const assertOutcome = ({ expected }: FaultCase, world: FaultWorld, { result, error }: Outcome): void => {
@@ -174,6 +176,17 @@ const assertHeals = async (one: FaultCase, world: FaultWorld, there: ReadonlySet
   const findable = [...there].filter((type) => one.registry?.referrers !== false || !type.includes('bundle'));
   assert.equal(result?.outputs.filter(({ existing }) => existing).length, findable.length);
   assert.equal(world.keyUses() - uses, 2 - findable.length);
+};
+
+/** The replica that has seen the faults holds nothing against the registry, and believes nothing that it was told by them. */
+const assertForgets = async (world: FaultWorld, command: Partial<SignCommand>): Promise<void> => {
+  // What lies below the index was not signed yet.
+  if (command.recursive !== undefined) assert.equal((await world.sign(command, patientMs)).result?.nested.length, 2);
+  const uses = world.keyUses();
+  const { result, error } = await world.sign(command, patientMs);
+  assert.equal(error, undefined, error?.message);
+  assert.equal(world.keyUses(), uses, 'signed twice');
+  assert.ok(result?.outputs.every(({ existing }) => existing));
 };
 
 const assertAudited = (world: FaultWorld, { error }: Outcome, from: number, signed: boolean): void => {
