@@ -4,9 +4,9 @@ import { CountersignError } from '../model/error.ts';
 import type { Descriptor } from '../model/subject.ts';
 import type { HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
-import { dataLoss, malformed, statusError } from './errors.ts';
+import { dataLoss, statusError } from './errors.ts';
 import type { StoredManifest } from './manifest.ts';
-import { parseJsonObject } from './manifest.ts';
+import { typeOfManifest } from './manifest-type.ts';
 import { manifestTypes, mediaTypeOf } from './media-types.ts';
 import type { Target } from './target.ts';
 import type { Transport } from './transport.ts';
@@ -27,7 +27,10 @@ export type Condition = { readonly ifMatch: string } | { readonly ifNoneMatch: '
 export type Manifests = {
   /** By tag or digest; undefined when there is none. What is read by digest is remembered, a tag never is. */
   get(target: Target, reference: string, context: Context): Promise<StoredManifest | undefined>;
-  /** The descriptor alone; undefined when there is none. Costs a GET where HEAD does not say enough. */
+  /**
+   * The descriptor alone, as the registry says it: its media type is not checked against the content. Undefined when there is
+   * none. Costs a GET where HEAD does not say enough.
+   */
   describe(target: Target, reference: string, context: Context): Promise<Descriptor | undefined>;
   /** Pushes once, without a retry: what to do after a failure differs between tags and digests. */
   put(
@@ -156,12 +159,8 @@ const checked = (response: HttpResponse, target: Target, reference: string): Sto
   if (claimed !== undefined && claimed !== digest) {
     throw dataLoss(target, `what came for manifest ${reference} is not what the registry says it is`);
   }
-  const mediaType = mediaTypeOf(response.headers['content-type']);
-  const inside = manifestTypes.includes(mediaType) ? mediaType : parseJsonObject(response.body)?.['mediaType'];
-  if (typeof inside !== 'string' || !manifestTypes.includes(inside)) {
-    throw malformed(target, `manifest ${reference} is of a kind that is not known (${mediaType.slice(0, 100)})`);
-  }
-  return { mediaType: inside, digest, body: response.body, etag: response.headers.etag };
+  const mediaType = typeOfManifest(response, reference, target);
+  return { mediaType, digest, body: response.body, etag: response.headers.etag };
 };
 
 const expectDigest = (digest: string, target: Target, reference: string): void => {

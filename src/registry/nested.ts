@@ -40,7 +40,12 @@ export const createNested =
       }
     };
 
-    if (isIndex(image.descriptor.mediaType)) await below(image.descriptor.digest, 1);
+    const { digest, mediaType } = image.descriptor;
+    // Read in any case: what a tag leads to is known by the registry's word alone, and an index taken for an image has nothing below it.
+    const stored = await manifests.get(image, digest, context);
+    if (stored === undefined) throw absent(image, digest);
+    if (stored.mediaType !== mediaType) throw malformed(image, `${digest} is ${stored.mediaType}, not ${mediaType}`);
+    if (isIndex(mediaType)) await below(digest, 1);
     return all;
   };
 

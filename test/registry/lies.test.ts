@@ -28,7 +28,7 @@ describe('a registry that lies', () => {
 
   test('another digest than the one asked for', () =>
     lying(
-      { method: 'HEAD', path: /manifests/, fault: { kind: 'headers', headers: { 'docker-content-digest': wrong } } },
+      { path: /manifests/, fault: { kind: 'headers', headers: { 'docker-content-digest': wrong } } },
       async (host, image) => {
         const registry = fresh(host);
         await assert.rejects(
