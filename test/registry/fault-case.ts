@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { DevRegistryOptions } from '../../src/dev/registry.ts';
 import type { SignCommand } from '../../src/model/command.ts';
 import type { ErrorCode } from '../../src/model/error.ts';
+import type { FormatName } from '../../src/model/signature.ts';
 import type { Fault, Rule } from './fault-registry.ts';
 import type { FaultWorld, Outcome } from './fault-world.ts';
 
@@ -30,6 +31,11 @@ export type FaultCase = {
   /** Signatures that the error tells of. Default: none. */
   readonly named?: number;
   readonly check?: (world: FaultWorld, outcome: Outcome) => void;
+  /**
+   * Which of two signatures by tag the registry denies in so many words, or by naming another image: no reader can tell that from
+   * there being none.
+   */
+  readonly hides?: readonly FormatName[];
 };
 
 export const answer = (status: number, headers: Readonly<Record<string, string>> = {}, body?: string): Fault => ({

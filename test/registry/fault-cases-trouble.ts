@@ -141,11 +141,13 @@ const eventually = (path: RegExp): Rule => {
 export const uncertain: readonly FaultCase[] = [
   {
     name: '201 for the .sig tag, which cannot be read for 3 s',
+    hides: ['simple-signing'],
     rules: () => [eventually(/\/manifests\/sha256-[0-9a-f]{64}[.]sig$/)],
     expected: 'signed',
   },
   {
     name: '201 for the bundle, which is neither listed nor readable for 3 s',
+    hides: ['bundle'],
     rules: () => [
       {
         ...eventually(/\/referrers\//),
@@ -157,6 +159,7 @@ export const uncertain: readonly FaultCase[] = [
   },
   {
     name: '201 for the fallback tag, which cannot be read for 3 s',
+    hides: ['bundle'],
     registry: { referrers: false },
     rules: () => [eventually(/\/manifests\/sha256-[0-9a-f]{64}$/)],
     expected: 'signed',

@@ -1,35 +1,11 @@
 // Every way in which a registry can fail or lie, through the whole Sign use case.
 import assert from 'node:assert/strict';
 import { after, describe, type TestContext, test } from 'node:test';
-import { challenges, tokenServices } from './fault-cases-auth.ts';
-import { locations, redirects } from './fault-cases-elsewhere.ts';
-import { lies, uploads } from './fault-cases-lies.ts';
-import { links } from './fault-cases-lists.ts';
-import { mediaTypes } from './fault-cases-types.ts';
-import { failing, throttling, uncertain } from './fault-cases-trouble.ts';
 import type { SignCommand } from '../../src/model/command.ts';
 import type { FaultCase } from './fault-case.ts';
+import { marginMs, patientMs, table } from './fault-cases.ts';
 import { connectedHosts, type FaultWorld, type Outcome, secrets, startFaultWorld } from './fault-world.ts';
 import { fetchJson } from './world.ts';
-
-/** More than any case needs that does not end by its deadline. */
-const patientMs = 25_000;
-/** What may pass between a deadline and the answer, on a busy machine. */
-const marginMs = 8_000;
-
-const table: Readonly<Record<string, readonly FaultCase[]>> = {
-  throttling,
-  failing,
-  'stored, but not for certain': uncertain,
-  challenges,
-  'token services': tokenServices,
-  redirects,
-  'upload locations': locations,
-  'links and foreign URLs': links,
-  lies,
-  'media types': mediaTypes,
-  uploads,
-};
 
 describe('a registry that fails or lies', { concurrency: 3 }, () => {
   for (const [group, cases] of Object.entries(table)) {

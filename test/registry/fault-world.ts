@@ -1,5 +1,6 @@
 // The Sign use case with a real key and an audit log that can be read, against a registry with faults, a host that is
 // configured beside it, and one that nobody has named.
+import assert from 'node:assert/strict';
 import { channel } from 'node:diagnostics_channel';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -11,10 +12,11 @@ import { formats } from '../../src/formats/formats.ts';
 import { keysSettings } from '../../src/keys/configured.ts';
 import { openKeyring } from '../../src/keys/keyring.ts';
 import type { SignCommand } from '../../src/model/command.ts';
-import { openContext } from '../../src/model/context.ts';
+import { type Context, openContext } from '../../src/model/context.ts';
 import type { Digest } from '../../src/model/digest.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import type { SignResult } from '../../src/model/result.ts';
+import type { Verdict } from '../../src/model/verdict.ts';
 import { createHttpClient } from '../../src/net/http.ts';
 import type { Credential } from '../../src/registry/credential-source.ts';
 import type { Registry } from '../../src/registry/port.ts';
@@ -22,6 +24,8 @@ import { createRegistry } from '../../src/registry/registry.ts';
 import type { SigningPorts } from '../../src/signing/ports.ts';
 import { createRepeats } from '../../src/signing/repeats.ts';
 import { sign } from '../../src/signing/sign.ts';
+import { type BatchOutcome, type BatchWork, signBatch } from '../../src/signing/sign-batch.ts';
+import { verify } from '../../src/verification/verify-command.ts';
 import { selfSigned } from '../certificates.ts';
 import { caller } from '../signing/world.ts';
 import { type FaultRegistry, startFaultRegistry } from './fault-registry.ts';
@@ -40,6 +44,12 @@ export const secrets = [
 
 export type Outcome = {
   readonly result: SignResult | undefined;
+  readonly error: CountersignError | undefined;
+  readonly ms: number;
+};
+
+export type Judged = {
+  readonly verdict: Verdict | undefined;
   readonly error: CountersignError | undefined;
   readonly ms: number;
 };
@@ -66,7 +76,11 @@ export type FaultWorld = {
   readonly keyUses: () => number;
   /** `replica`: which of the two that have nothing in common. Default: the first. */
   sign(command: Partial<SignCommand>, deadlineMs: number, replica?: 0 | 1): Promise<Outcome>;
-  /** The first replica starts anew. */
+  /** Verifies the image with key `release`, at a replica that does nothing else. */
+  verify(deadlineMs: number): Promise<Judged>;
+  /** Signs in one batch at the first replica; what came of each, in their order. */
+  signBatch(commands: readonly Partial<SignCommand>[], deadlineMs: number): Promise<readonly BatchOutcome[]>;
+  /** The first replica, and the one that verifies, start anew. */
   restart(): void;
 };
 
@@ -74,6 +88,8 @@ export type FaultWorldOptions = {
   readonly registry?: DevRegistryOptions;
   readonly tls?: boolean;
   readonly settleMs?: number;
+  /** Another registry that the service may use, in plain text. */
+  readonly besides?: string;
 };
 
 /** Every host that this process has connected to so far, without its port. */
@@ -92,7 +108,11 @@ export const startFaultWorld = async (t: TestContext, options: FaultWorldOptions
   const other = await startOther('127.0.0.1', registry);
   const stranger = await startOther('127.0.0.2', registry);
   const { digest, platforms } = await pushImage(registry.host, 'acme/app', 'v1');
-  const plainHttpHosts = [new URL(other.origin).host, ...(options.tls === true ? [] : [host])];
+  const plainHttpHosts = [
+    new URL(other.origin).host,
+    ...(options.tls === true ? [] : [host]),
+    ...(options.besides === undefined ? [] : [options.besides]),
+  ];
   const open = () =>
     createRegistry({
       http: createHttpClient({
@@ -107,6 +127,7 @@ export const startFaultWorld = async (t: TestContext, options: FaultWorldOptions
       settleMs: options.settleMs ?? 20,
     });
   const clients: [Registry, Registry] = [open(), open()];
+  let reader = open();
   const records: AuditRecord[] = [];
   let keyUses = 0;
   const ports = (replica: 0 | 1): SigningPorts => ({
@@ -143,9 +164,31 @@ export const startFaultWorld = async (t: TestContext, options: FaultWorldOptions
     record: 'none',
   });
   t.after(async () => {
-    await Promise.all([...clients, registry, other, stranger].map((each) => each.close()));
+    await Promise.all([...clients, reader, registry, other, stranger].map((each) => each.close()));
   });
   let requests = 0;
+  const asked = (command: Partial<SignCommand>): SignCommand => ({
+    subject: { kind: 'image', reference: `${host}/acme/app:v1` },
+    key: 'release',
+    formats: ['simple-signing', 'bundle'],
+    annotations: {},
+    storage: { kind: 'attach', repository: undefined },
+    ifAbsent: true,
+    recursive: undefined,
+    ...command,
+  });
+  const timed = async <T>(deadlineMs: number, work: (context: Context) => Promise<T>) => {
+    const { context, dispose } = openContext(`request-${++requests}`, deadlineMs);
+    const started = performance.now();
+    try {
+      return { result: await work(context), error: undefined, ms: performance.now() - started };
+    } catch (error) {
+      if (!(error instanceof CountersignError)) throw error;
+      return { result: undefined, error, ms: performance.now() - started };
+    } finally {
+      dispose();
+    }
+  };
   return {
     registry,
     host,
@@ -155,32 +198,52 @@ export const startFaultWorld = async (t: TestContext, options: FaultWorldOptions
     stranger,
     records,
     keyUses: () => keyUses,
-    sign: async (command, deadlineMs, replica = 0) => {
-      const { context, dispose } = openContext(`request-${++requests}`, deadlineMs);
-      const asked: SignCommand = {
+    sign: (command, deadlineMs, replica = 0) =>
+      timed(deadlineMs, (context) => sign(asked(command), caller, context, ports(replica))),
+    verify: async (deadlineMs) => {
+      const command = {
         subject: { kind: 'image', reference: `${host}/acme/app:v1` },
-        key: 'release',
-        formats: ['simple-signing', 'bundle'],
+        keys: [{ kind: 'configured', name: 'release' }],
+        expect: { kind: 'signature' },
         annotations: {},
-        storage: { kind: 'attach', repository: undefined },
-        ifAbsent: true,
-        recursive: undefined,
-        ...command,
+        provided: [],
+        repository: undefined,
+      } as const;
+      const { result, ...more } = await timed(deadlineMs, (context) =>
+        verify(
+          command,
+          {
+            registry: reader,
+            keyVersions: async (name, within) => (await keyring.describe(name, within)).versions,
+            parsePublicKey: () => assert.fail('no PEM here'),
+          },
+          context,
+        ),
+      );
+      return { verdict: result, ...more };
+    },
+    signBatch: async (commands, deadlineMs) => {
+      const { context, dispose } = openContext(`batch-${++requests}`, deadlineMs);
+      const items = commands.map((command, index) => ({
+        reference: String(index),
+        work: { verb: 'sign', command: asked(command) } as const,
+      }));
+      const terms = {
+        places: { takeFree: () => true, release: () => undefined },
+        maxItemMs: deadlineMs,
+        stopping: new AbortController().signal,
       };
-      const started = performance.now();
-      try {
-        const result = await sign(asked, caller, context, ports(replica));
-        return { result, error: undefined, ms: performance.now() - started };
-      } catch (error) {
-        if (!(error instanceof CountersignError)) throw error;
-        return { result: undefined, error, ms: performance.now() - started };
-      } finally {
-        dispose();
-      }
+      const work = ({ command }: BatchWork, within: Context) => sign(command as SignCommand, caller, within, ports(0));
+      const outcomes: BatchOutcome[] = [];
+      for await (const outcome of signBatch({ items }, work, terms, context)) outcomes.push(outcome);
+      dispose();
+      return outcomes.sort((one, next) => one.index - next.index);
     },
     restart: () => {
       void clients[0].close();
       clients[0] = open();
+      void reader.close();
+      reader = open();
     },
   };
 };
