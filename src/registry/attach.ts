@@ -1,6 +1,6 @@
 import type { Context } from '../model/context.ts';
 import { sha256 } from '../model/digest.ts';
-import type { CountersignError } from '../model/error.ts';
+import { CountersignError } from '../model/error.ts';
 import type { Sealed, StoredAt } from '../model/signature.ts';
 import type { Descriptor, ResolvedImage } from '../model/subject.ts';
 import { repositoryName } from '../model/subject.ts';
@@ -105,11 +105,24 @@ export const createAttach = (ports: AttachPorts, settleMs: number): Attach => {
       throw unusable(destination.target, 'BLOB_TOO_LARGE', `the signature has more than ${maxBlobBytes} bytes`);
     }
     const { attachment } = sealed;
-    return attachment.by === 'tag'
-      ? asLayer(image, sealed, attachment, destination, context)
-      : asReferrer(image, sealed, attachment, destination, context);
+    const store = (): Promise<StoredAt> =>
+      attachment.by === 'tag'
+        ? asLayer(image, sealed, attachment, destination, context)
+        : asReferrer(image, sealed, attachment, destination, context);
+    try {
+      return await store();
+    } catch (error) {
+      if (!lacksBlobs(error)) throw error;
+      blobs.forget(destination.target);
+      return store();
+    }
   };
 };
+
+/** Was a manifest refused since a blob of it is not there? One that we know of may have been collected, or the repository made anew. */
+const lacksBlobs = (error: unknown): boolean =>
+  error instanceof CountersignError &&
+  ['MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN'].includes(error.metadata['registryCode'] ?? '');
 
 const notListing = (target: Target): CountersignError =>
   unusable(

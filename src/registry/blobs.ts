@@ -1,6 +1,7 @@
 import { assertLive, type Context } from '../model/context.ts';
 import { type Digest, sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
+import { repositoryName } from '../model/subject.ts';
 import type { HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
 import { dataLoss, malformed, statusError, unusable } from './errors.ts';
@@ -16,6 +17,8 @@ export type Blobs = {
   put(target: Target, content: Uint8Array, context: Context): Promise<void>;
   /** Uploads unless this process knows that the blob is there; requests at the same time share one upload. */
   ensure(target: Target, content: Uint8Array, context: Context): Promise<void>;
+  /** The repository lacks blobs that were there: `ensure` uploads anew. */
+  forget(target: Target): void;
 };
 
 /** Most bytes of one signature, attestation or bundle. */
@@ -32,6 +35,8 @@ const sharedMs = 2_000;
 export const createBlobs = (transport: Transport): Blobs => {
   const contents = createCache<Uint8Array>(cacheBytes, (content) => content.byteLength + 200);
   const known = createCache<true>(10_000);
+  /** How often the blobs of a repository were found to be gone: what was known before does not count. */
+  const losses = createCache<number>(10_000);
   const uploads = createSingleFlight<void>(sharedMs);
   /** Does the registry store the body of `POST blobs/uploads/?digest=`? Learnt from its first answer. */
   const singleRequest = createCache<boolean>(1_000);
@@ -107,7 +112,7 @@ export const createBlobs = (transport: Transport): Blobs => {
   };
 
   const ensure: Blobs['ensure'] = async (target, content, context) => {
-    const name = key(target, sha256(content));
+    const name = `${losses.get(repositoryName(target)) ?? 0} ${key(target, sha256(content))}`;
     if (known.get(name)) return;
     try {
       await uploads(name, context, (shared) => put(target, content, shared));
@@ -119,7 +124,12 @@ export const createBlobs = (transport: Transport): Blobs => {
     known.set(name, true, knownForMs);
   };
 
-  return { get, put, ensure };
+  const forget: Blobs['forget'] = (target) => {
+    const name = repositoryName(target);
+    losses.set(name, (losses.get(name) ?? 0) + 1);
+  };
+
+  return { get, put, ensure, forget };
 };
 
 /** A size that is not true would also be a way around the bound on all signatures together. */

@@ -283,3 +283,17 @@ test('an image that carries as many signatures as a tag may hold gets no more', 
     isError('failed_precondition', 'TOO_MANY_SIGNATURES'),
   );
 });
+
+test('blobs that the registry has lost since are uploaded again', async (t) => {
+  const server = await startRegistry();
+  const registry = clientFor(server.host);
+  t.after(() => Promise.all([registry.close(), server.close()]));
+  await pushImage(server.host, 'acme/app', 'v1');
+  const image = await resolve(registry, `${server.host}/acme/app:v1`);
+  await registry.attach(image, bundle('b1'), undefined, within(5_000));
+  const config = sha256(Buffer.from('{}'));
+  const deleted = await fetch(`http://${server.host}/v2/acme/app/blobs/${config}`, { method: 'DELETE' });
+  assert.equal(deleted.status, 202);
+  await registry.attach(image, bundle('b2'), undefined, within(5_000));
+  assert.equal((await registry.attachments(image, undefined, within(5_000))).length, 2);
+});
