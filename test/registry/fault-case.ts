@@ -38,7 +38,11 @@ export type FaultCase = {
   readonly hides?: readonly FormatName[];
 };
 
-export const answer = (status: number, headers: Readonly<Record<string, string>> = {}, body?: string): Fault => ({
+export const answer = (
+  status: number,
+  headers: Readonly<Record<string, string | string[]>> = {},
+  body?: string,
+): Fault => ({
   kind: 'answer',
   status,
   headers,

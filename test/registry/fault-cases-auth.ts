@@ -52,6 +52,15 @@ export const challenges: readonly FaultCase[] = [
   accepted('Negotiate first', `Negotiate, ${bearer}`),
   accepted('Negotiate with a blob first', `Negotiate YIIKlQYGKwYBBQUCoA==, ${bearer}`),
   {
+    ...accepted('Basic and Bearer, a header each', bearer),
+    rules: (world) => {
+      const rule = challenged(world, bearer);
+      const own = 'headers' in rule.fault ? rule.fault.headers : {};
+      const challenge = String((own as { readonly 'www-authenticate': string })['www-authenticate']);
+      return [{ ...rule, fault: answer(401, { 'www-authenticate': ['Basic realm="r"', challenge] }) }, tokenService];
+    },
+  },
+  {
     ...accepted('a scope wider than what is asked', `${bearer},scope="repository:acme/app:* registry:catalog:*"`),
     check: (world) => {
       const scopes = world.registry.seen
@@ -76,6 +85,10 @@ export const challenges: readonly FaultCase[] = [
   rejected('a realm at a private address', 'Bearer realm="https://10.0.0.1/token"', realmRefused),
   rejected('a realm at a CGNAT address', 'Bearer realm="https://100.64.0.1/token"', realmRefused),
   rejected('a realm behind NAT64', 'Bearer realm="https://[64:ff9b::7f00:1]/token"', realmRefused),
+  rejected('a realm at an IPv4-mapped address', 'Bearer realm="https://[::ffff:169.254.169.254]/token"', realmRefused),
+  rejected('a realm at a link-local address', 'Bearer realm="https://[fe80::1]/token"', realmRefused),
+  rejected('a realm at a unique local address', 'Bearer realm="https://[fd00::1]/token"', realmRefused),
+  rejected('a realm with a fragment', 'Bearer realm="{origin}/token#x"', realmRefused),
   rejected('a realm in 6to4', 'Bearer realm="https://[2002:7f00:1::]/token"', realmRefused),
   // The registry of these tests is at a loopback address itself, but it alone is named.
   rejected('a realm at another loopback address', 'Bearer realm="{stranger}/token"', egress),
@@ -175,6 +188,7 @@ export const tokenServices: readonly FaultCase[] = [
   tokens('403', answer(403), denied),
   tokens('no answer', { kind: 'hang' }, late, { deadlineMs: 1_500 }),
   tokens('half an answer', { kind: 'stall' }, late, { deadlineMs: 1_500 }),
+  tokens('a byte at a time', { kind: 'drip' }, late, { deadlineMs: 1_500 }),
   tokens('reset', { kind: 'reset' }, refused('unavailable', 'CONNECTION_RESET', 1, 1_000)),
   ...(['stranger', 'other'] as const).map(
     (where): FaultCase => ({

@@ -1,6 +1,19 @@
 // Redirects and upload locations: where a registry would send its client.
 import assert from 'node:assert/strict';
-import { answer, countOf, denied, egress, nonsense, paths, locked, redirect, type FaultCase } from './fault-case.ts';
+import {
+  answer,
+  bearer,
+  challenged,
+  countOf,
+  denied,
+  egress,
+  type FaultCase,
+  locked,
+  nonsense,
+  paths,
+  redirect,
+  tokenService,
+} from './fault-case.ts';
 import type { FaultWorld } from './fault-world.ts';
 
 const inward: readonly (readonly [string, string])[] = [
@@ -82,6 +95,78 @@ export const redirects: readonly FaultCase[] = [
     expected: egress,
   },
   {
+    name: 'blob redirected to another host: followed without the token',
+    signedBefore: true,
+    rules: (world) => [
+      challenged(world, bearer),
+      tokenService,
+      {
+        ...paths.blob,
+        fault: { kind: 'answer', status: 302, headers: ({ url }) => ({ location: `${world.other.origin}${url}` }) },
+      },
+    ],
+    expected: 'existing',
+    check: (world) => {
+      assert.ok(world.other.authorizations.length > 0);
+      assert.ok(world.other.authorizations.every((value) => value === undefined));
+    },
+  },
+  {
+    name: 'referrers redirected to another host: followed without the credentials',
+    signedBefore: true,
+    rules: (world) => [
+      locked(world),
+      {
+        ...paths.referrers,
+        fault: { kind: 'answer', status: 307, headers: ({ url }) => ({ location: `${world.other.origin}${url}` }) },
+      },
+    ],
+    expected: 'existing',
+    check: (world) => assert.deepEqual(world.other.authorizations, [undefined]),
+  },
+  ...(
+    [
+      ['a private address', 'https://10.0.0.1/'],
+      ['the metadata service', 'http://169.254.169.254/latest/'],
+      ['no URL', 'http://['],
+    ] as const
+  ).flatMap(([name, location]) =>
+    (['blob', 'referrers', 'signatureTag'] as const).map(
+      (where): FaultCase => ({
+        name: `${where} redirected to ${name}`,
+        signedBefore: true,
+        rules: (world) => [locked(world), { ...paths[where], fault: redirect(location, 302) }],
+        expected: egress,
+      }),
+    ),
+  ),
+  {
+    name: 'blob redirected from https to http',
+    tls: true,
+    signedBefore: true,
+    rules: (world) => [
+      locked(world),
+      {
+        ...paths.blob,
+        fault: { kind: 'answer', status: 307, headers: ({ url }) => ({ location: `${world.other.origin}${url}` }) },
+      },
+    ],
+    expected: egress,
+    check: (world) => assert.equal(world.other.connections(), 0),
+  },
+  ...[301, 303, 308].map(
+    (status): FaultCase => ({
+      name: `manifest redirected with ${status} within the registry`,
+      rules: () => [{ ...paths.image, times: 2, fault: redirect('/v2/acme/app/manifests/v1', status) }],
+      expected: 'signed',
+    }),
+  ),
+  {
+    name: 'a redirect that nobody knows (300)',
+    rules: () => [{ ...paths.image, fault: redirect('/v2/acme/app/manifests/v1', 300) }],
+    expected: nonsense,
+  },
+  {
     name: 'manifest redirected from https to http',
     tls: true,
     rules: (world) => [
@@ -116,6 +201,14 @@ export const redirects: readonly FaultCase[] = [
     rules: (world) => [locked(world), { ...paths.startUpload, fault: redirect(`${world.stranger.origin}/upload`) }],
     expected: nonsense,
     keyUses: 2,
+  },
+  {
+    name: 'the end of an upload redirected to another host: not followed',
+    registry: { wholeUpload: false },
+    rules: (world) => [locked(world), { ...paths.finishUpload, fault: redirect(`${world.other.origin}/upload`) }],
+    expected: nonsense,
+    keyUses: 2,
+    check: (world) => assert.equal(world.other.connections(), 0),
   },
   {
     name: 'manifest push redirected to another host: not followed',

@@ -1,6 +1,6 @@
 // Throttling, failures that pass or stay, and answers that come too late or not at all.
 import assert from 'node:assert/strict';
-import { answer, countOf, denied, down, type FaultCase, late, ociIndex, paths, refused } from './fault-case.ts';
+import { answer, countOf, denied, down, type FaultCase, late, paths, refused } from './fault-case.ts';
 import type { Rule } from './fault-registry.ts';
 
 const throttled = (min: number, max = min) => refused('resource_exhausted', 'REGISTRY_THROTTLED', min, max);
@@ -78,6 +78,36 @@ export const failing: readonly FaultCase[] = [
       expected: 'signed',
     }),
   ),
+  ...[499, 507, 522, 599].map(
+    (status): FaultCase => ({
+      name: `${status} once for the image: ${status < 500 ? 'told' : 'tried again'}`,
+      rules: () => [once({ ...paths.image, fault: answer(status) })],
+      expected: status < 500 ? refused('failed_precondition', 'REGISTRY_REFUSED') : 'signed',
+    }),
+  ),
+  {
+    name: '503 once, Retry-After a second: waited for',
+    rules: () => [once({ ...paths.image, fault: answer(503, { 'retry-after': '1' }) })],
+    expected: 'signed',
+    check: (_, { ms }) => assert.ok(ms >= 990, `${ms}`),
+  },
+  {
+    name: '503 for a day: told, not waited for',
+    rules: () => [{ ...paths.image, fault: answer(503, { 'retry-after': '86400' }) }],
+    expected: refused('unavailable', 'REGISTRY_UNAVAILABLE', 86_400_000),
+    check: (world) => assert.equal(countOf(world, 'HEAD', /v1$/), 1),
+  },
+  {
+    name: '429 twice at every step: two signatures and no more',
+    rules: () =>
+      [paths.image, paths.referrers, paths.startUpload, paths.putBundle, paths.putSignatureTag].map((where) => ({
+        ...where,
+        times: 2,
+        fault: answer(429, { 'retry-after': '0' }),
+      })),
+    expected: 'signed',
+    check: (world) => assert.ok(world.registry.seen.length < 40, `${world.registry.seen.length} requests`),
+  },
   {
     name: '503 for good',
     rules: () => [{ ...paths.anything, fault: answer(503) }],
@@ -115,119 +145,49 @@ export const failing: readonly FaultCase[] = [
     deadlineMs: 1_500,
     expected: late,
   },
+  ...(['referrers', 'signatureTag'] as const).map(
+    (where): FaultCase => ({
+      name: `an answer that never ends, a byte at a time: ${where}`,
+      rules: () => [{ ...paths[where], fault: { kind: 'drip' } }],
+      deadlineMs: 1_500,
+      expected: late,
+    }),
+  ),
+  {
+    name: 'an answer shorter than it says',
+    rules: () => [
+      { ...paths.referrers, fault: answer(200, { 'content-type': 'application/json', 'content-length': '1000' }, '{') },
+    ],
+    deadlineMs: 1_500,
+    expected: late,
+  },
+  {
+    name: 'the manifest of the bundle is refused once for a blob that is not there: uploaded again',
+    rules: () => [
+      once({
+        ...paths.putBundle,
+        fault: answer(404, { 'content-type': 'application/json' }, '{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}'),
+      }),
+    ],
+    expected: 'signed',
+  },
+  {
+    name: 'the .sig tag is refused for good for a blob that is not there',
+    rules: () => [
+      {
+        ...paths.putSignatureTag,
+        fault: answer(400, { 'content-type': 'application/json' }, '{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}'),
+      },
+    ],
+    expected: refused('failed_precondition', 'REGISTRY_REFUSED'),
+    keyUses: 2,
+    check: (world) => assert.ok(countOf(world, 'PUT', /[.]sig$/) <= 4, `${countOf(world, 'PUT', /[.]sig$/)}`),
+  },
   {
     name: 'no answer to the upload',
     rules: () => [{ ...paths.startUpload, fault: { kind: 'hang' } }],
     deadlineMs: 6_000,
     expected: late,
     keyUses: 2,
-  },
-];
-
-/** Not readable before 3 s have passed since the first write. */
-const eventually = (path: RegExp): Rule => {
-  let since: number | undefined;
-  return {
-    method: 'GET',
-    path,
-    when: () => {
-      since ??= performance.now();
-      return performance.now() - since < 3_000;
-    },
-    fault: answer(404),
-  };
-};
-
-export const uncertain: readonly FaultCase[] = [
-  {
-    name: '201 for the .sig tag, which cannot be read for 3 s',
-    hides: ['simple-signing'],
-    rules: () => [eventually(/\/manifests\/sha256-[0-9a-f]{64}[.]sig$/)],
-    expected: 'signed',
-  },
-  {
-    name: '201 for the bundle, which is neither listed nor readable for 3 s',
-    hides: ['bundle'],
-    rules: () => [
-      {
-        ...eventually(/\/referrers\//),
-        fault: answer(200, { 'content-type': ociIndex }, '{"schemaVersion":2,"manifests":[]}'),
-      },
-      eventually(/\/manifests\/sha256:/),
-    ],
-    expected: 'signed',
-  },
-  {
-    name: '201 for the fallback tag, which cannot be read for 3 s',
-    hides: ['bundle'],
-    registry: { referrers: false },
-    rules: () => [eventually(/\/manifests\/sha256-[0-9a-f]{64}$/)],
-    expected: 'signed',
-  },
-  ...(
-    [
-      ['500 after it was stored', { kind: 'status-after', status: 500 }],
-      ['503 after it was stored', { kind: 'status-after', status: 503 }],
-      ['reset after it was stored', { kind: 'reset-after' }],
-    ] as const
-  ).flatMap(([what, fault]) =>
-    (
-      [
-        ['blob', paths.startUpload],
-        ['.sig tag', paths.putSignatureTag],
-        ['bundle', paths.putBundle],
-        ['fallback tag', paths.putFallbackTag],
-      ] as const
-    ).flatMap(([name, where]): FaultCase[] => {
-      const base = {
-        registry: { referrers: name !== 'fallback tag' },
-        expected: 'signed',
-      } as const;
-      const first = { ...base, name: `${name}: ${what}, once`, rules: () => [once({ ...where, fault })] };
-      const each = {
-        ...base,
-        registry: { ...base.registry, etag: false },
-        name: `${name}: ${what}, each time`,
-        rules: () => [{ ...where, fault }],
-      };
-      return name === 'blob' ? [first] : [first, each];
-    }),
-  ),
-  {
-    name: 'the bundle is stored, each time with 500, and then nobody may read it: named as what may be there',
-    rules: () => [
-      { ...paths.putBundle, fault: { kind: 'status-after', status: 500 } },
-      { method: 'GET', path: /\/manifests\/sha256:/, fault: answer(503) },
-    ],
-    expected: down,
-    keyUses: 2,
-    named: 2,
-  },
-  {
-    name: 'the bundle is stored and never answered: named as what may be there',
-    rules: () => [{ ...paths.putBundle, fault: { kind: 'hang-after' } }],
-    deadlineMs: 6_000,
-    expected: late,
-    keyUses: 2,
-    named: 2,
-  },
-  {
-    name: 'the .sig tag is stored and never answered: named as what may be there',
-    rules: () => [{ ...paths.putSignatureTag, fault: { kind: 'hang-after' } }],
-    deadlineMs: 6_000,
-    expected: late,
-    keyUses: 2,
-    named: 1,
-  },
-  {
-    name: 'the .sig tag is stored, each time with 500, and then nobody may read it: named as what may be there',
-    registry: { etag: false },
-    rules: (world) => [
-      { ...paths.putSignatureTag, fault: { kind: 'status-after', status: 500 } },
-      { ...paths.signatureTag, when: () => countOf(world, 'PUT', /[.]sig$/) > 0, fault: answer(403) },
-    ],
-    expected: denied,
-    keyUses: 2,
-    named: 1,
   },
 ];

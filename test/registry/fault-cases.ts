@@ -4,7 +4,8 @@ import { locations, redirects } from './fault-cases-elsewhere.ts';
 import { lies, uploads } from './fault-cases-lies.ts';
 import { links } from './fault-cases-lists.ts';
 import { mediaTypes } from './fault-cases-types.ts';
-import { failing, throttling, uncertain } from './fault-cases-trouble.ts';
+import { failing, throttling } from './fault-cases-trouble.ts';
+import { uncertain } from './fault-cases-uncertain.ts';
 import type { FaultCase } from './fault-case.ts';
 
 /** More than any case needs that does not end by its deadline. */

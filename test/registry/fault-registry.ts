@@ -5,13 +5,15 @@ import { type DevRegistryOptions, registryListener, type SeenRequest } from '../
 import type { Pair } from '../certificates.ts';
 
 type Changed = Readonly<Record<string, string | undefined>>;
+/** A list: the header comes several times. */
+type Answered = Readonly<Record<string, string | string[]>>;
 
 /** What happens to a request instead of, or with, the registry's answer. */
 export type Fault =
   | {
       readonly kind: 'answer';
       readonly status: number;
-      readonly headers?: Readonly<Record<string, string>> | ((request: IncomingMessage) => Record<string, string>);
+      readonly headers?: Answered | ((request: IncomingMessage) => Answered);
       readonly body?: string | Uint8Array;
     }
   /** The connection is reset before anything is answered. */
@@ -24,6 +26,8 @@ export type Fault =
   | { readonly kind: 'hang' }
   /** Headers and half of a body, then nothing. */
   | { readonly kind: 'stall' }
+  /** Headers, and then a byte of body now and then, for good. */
+  | { readonly kind: 'drip' }
   /** The registry's own answer with other headers (undefined: without that header). */
   | { readonly kind: 'headers'; readonly headers: Changed | ((own: Readonly<Record<string, string>>) => Changed) }
   /** The registry's own answer with another body. */
@@ -186,6 +190,13 @@ const apply = (fault: Fault, request: IncomingMessage, response: ServerResponse,
       response.writeHead(200, { 'content-type': 'application/json', 'content-length': '1000' });
       response.write('{"half":');
       return;
+    case 'drip': {
+      request.resume();
+      response.writeHead(200, { 'content-type': 'application/json' });
+      const timer = setInterval(() => response.write(' '), 50);
+      response.on('close', () => clearInterval(timer));
+      return;
+    }
     case 'flood':
       flood(response, fault.bytes, fault.status);
       return;
