@@ -26,7 +26,12 @@ export const save: Command = {
   options: [
     { name: 'dir', type: 'text', value: 'FOLDER', help: 'the folder; it is made where it is not there' },
     platformOption,
-    { name: 'force', short: 'f', type: 'flag', help: 'replace the list of a folder that holds another image' },
+    {
+      name: 'force',
+      short: 'f',
+      type: 'flag',
+      help: 'replace the list of a folder that holds another image; of two SBOMs take one',
+    },
     ...attachedOptions,
     ...registryOptions,
   ],
@@ -47,9 +52,10 @@ export const save: Command = {
         const digest =
           platform === undefined ? descriptor.digest : await findPlatform(source, descriptor.digest, platform, context);
         const graph = await gather({ source, digest }, attachedIn(input, source, registries), context);
-        const sink = await openLayoutSink(folder, digest, input.flag('force'));
+        const force = input.flag('force');
+        const sink = await openLayoutSink(folder, digest, force);
         const tag = reference.tag ?? (reference.digest === undefined ? 'latest' : '');
-        const options = { image: sink, attached: sink, tag, force: true, progress: progress.update };
+        const options = { image: sink, attached: sink, tag, force, progress: progress.update };
         const report = await copy(graph, options, context);
         await sink.finish();
         progress.end();

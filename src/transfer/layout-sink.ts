@@ -1,11 +1,14 @@
-import type { Digest } from '../model/digest.ts';
+import { type Digest, sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import { checked } from '../registry/blob-stream.ts';
 import { encodeJson, type StoredManifest } from '../registry/manifest.ts';
+import { ociIndex } from '../registry/media-types.ts';
+import { signatureLayers } from '../registry/signature-layers.ts';
 import type { Attachment } from './gather.ts';
+import { tagExists } from './repository-sink.ts';
 import { layoutFiles } from './layout-files.ts';
 import { kindAnnotation, kindPrefix, type LayoutEntry, readEntries, refAnnotation } from './layout-source.ts';
-import type { Sink } from './sink.ts';
+import type { Outcome, Sink } from './sink.ts';
 import { isIndex } from './source.ts';
 
 const ociLayout = { imageLayoutVersion: '1.0.0' };
@@ -13,6 +16,7 @@ const ociLayout = { imageLayoutVersion: '1.0.0' };
 /**
  * An OCI layout to write to, as `cosign save` makes it: index.json marks the image and its `.sig` and `.att` (`kind`), and blobs that refer to
  * the image are found by being there. Beyond that everything is listed as other OCI tools look for it: by tag (`ref.name`), referrers by digest.
+ * Readers take one manifest a tag, so signatures of several repositories are merged into it, as in a registry.
  * `finish` writes index.json, last. Throws `already_exists`, reason `LAYOUT_TAKEN`, for a folder with something else in it.
  */
 export const openLayoutSink = async (
@@ -31,6 +35,8 @@ export const openLayoutSink = async (
     );
   }
   const entries = new Map<string, LayoutEntry>();
+  const atTag = new Map<string, Promise<StoredManifest>>();
+  const layout = signatureLayers({ docker: false });
 
   const list = (
     key: string,
@@ -45,6 +51,42 @@ export const openLayoutSink = async (
     if (await files.hasBlob({ digest, size: body.byteLength })) return 'present';
     await files.writeBlob(digest, [body]);
     return 'copied';
+  };
+
+  /** What the tag holds with this manifest besides what it holds already: `replace` as in `attach`. */
+  const joined = async (
+    { tag, suffix }: Attachment & { readonly by: 'tag' },
+    current: StoredManifest | undefined,
+    stored: StoredManifest,
+    replace: boolean,
+  ): Promise<StoredManifest> => {
+    if (current === undefined || current.digest === stored.digest) return stored;
+    const here = { registry: 'layout', repository: folder };
+    if (suffix === 'sbom') {
+      if (!replace) throw tagExists(folder, tag, current.digest);
+      return stored;
+    }
+    const held = layout.list(current, here);
+    const added = layout.list(stored, here).filter((layer) => !held.some((one) => layout.same(one, layer)));
+    if (added.length === 0) return current;
+    const { mediaType, body, blobs } = layout.build(current, [...held, ...added], here);
+    for (const blob of blobs) await files.writeBlob(sha256(blob), [blob]);
+    return { mediaType, body, digest: sha256(body), etag: undefined };
+  };
+
+  const attachTag = async (
+    attachment: Attachment & { readonly by: 'tag' },
+    stored: StoredManifest,
+    replace: boolean,
+  ): Promise<Outcome> => {
+    const { tag } = attachment;
+    const before = atTag.get(tag);
+    const next = (async () => joined(attachment, await before, stored, replace))();
+    atTag.set(tag, next);
+    const manifest = await next;
+    const outcome = await write(manifest);
+    list(tag, manifest, { ...kindOf(attachment), [refAnnotation]: tag });
+    return outcome === 'copied' && manifest.digest !== stored.digest ? 'merged' : outcome;
   };
 
   const kindOf = (attachment: Attachment & { readonly by: 'tag' }): Record<string, string> => {
@@ -75,17 +117,11 @@ export const openLayoutSink = async (
       const ref = tag === '' ? {} : { [refAnnotation]: tag };
       list('', stored, { [kindAnnotation]: `${kindPrefix}${kind}`, ...ref });
     },
-    attach: async (attachment, { stored }) => {
+    attach: async (attachment, { stored }, replace) => {
+      if (attachment.by === 'tag') return attachTag(attachment, stored, replace);
+      const { digest, artifactType } = attachment;
       const outcome = await write(stored);
-      if (attachment.by === 'tag')
-        list(attachment.tag, stored, { ...kindOf(attachment), [refAnnotation]: attachment.tag });
-      else
-        list(
-          attachment.digest,
-          stored,
-          {},
-          attachment.artifactType === '' ? {} : { artifactType: attachment.artifactType },
-        );
+      list(digest, stored, {}, artifactType === '' ? {} : { artifactType });
       return outcome;
     },
     finish: async () => {
@@ -97,8 +133,7 @@ export const openLayoutSink = async (
       };
       const manifests = [...entries.values()].toSorted((a, b) => kind(a) - kind(b));
       await files.write('oci-layout', encodeJson(ociLayout));
-      const mediaType = 'application/vnd.oci.image.index.v1+json';
-      await files.write('index.json', encodeJson({ schemaVersion: 2, mediaType, manifests }));
+      await files.write('index.json', encodeJson({ schemaVersion: 2, mediaType: ociIndex, manifests }));
     },
   };
 };

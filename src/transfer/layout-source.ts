@@ -3,7 +3,7 @@ import { type Digest, isDigest, sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import { checked } from '../registry/blob-stream.ts';
 import { type ManifestDescriptor, parseJsonObject, type StoredManifest } from '../registry/manifest.ts';
-import { manifestTypes } from '../registry/media-types.ts';
+import { manifestTypes, ociIndex, ociManifest } from '../registry/media-types.ts';
 import { maxReferrers } from '../registry/referrers.ts';
 import { invalid, layoutFiles, type LayoutFiles } from './layout-files.ts';
 import { isIndex, type Source } from './source.ts';
@@ -45,14 +45,21 @@ export const openLayout = async (folder: string, wanted?: string): Promise<Layou
   const isReferring = new Set([...referring.values()].flat().map(({ digest }) => digest));
   const image = chooseImage(folder, entries, isReferring, wanted);
 
+  /** What descriptors say: manifests need not say it themselves. */
+  const told = new Map<unknown, unknown>();
+  const tell = (entry: Partial<ManifestDescriptor> | null): void => {
+    if (!told.has(entry?.digest)) told.set(entry?.digest, entry?.mediaType);
+  };
+  entries.forEach(tell);
+
   const manifest = async (digest: Digest): Promise<StoredManifest | undefined> => {
     const body = await files.readBlob(digest, maxManifestBytes);
     if (body === undefined) return undefined;
     if (sha256(body) !== digest) throw mismatch(folder, `what lies at blob ${digest} is something else`);
-    const told = entries.find((entry) => entry.digest === digest)?.mediaType;
-    const mediaType = mediaTypeIn(body) ?? told;
-    if (mediaType === undefined || !manifestTypes.includes(mediaType))
-      throw invalid(folder, `${digest} is no manifest`);
+    const json = parseJsonObject(body);
+    const mediaType = mediaTypeOf(json, told.get(digest));
+    if (mediaType === undefined) throw invalid(folder, `${digest} is no manifest`);
+    if (isIndex(mediaType) && Array.isArray(json?.['manifests'])) json['manifests'].forEach(tell);
     return { mediaType, digest, body, etag: undefined };
   };
 
@@ -107,8 +114,8 @@ const findReferring = async (files: LayoutFiles): Promise<ReadonlyMap<string, re
     if (body === undefined || !Buffer.from(body).includes('"subject"')) continue;
     const json = parseJsonObject(body);
     const subject = (json?.['subject'] as { readonly digest?: unknown } | null | undefined)?.digest;
-    const mediaType = json?.['mediaType'];
-    if (typeof subject !== 'string' || typeof mediaType !== 'string' || !manifestTypes.includes(mediaType)) continue;
+    const mediaType = mediaTypeOf(json, undefined);
+    if (typeof subject !== 'string' || mediaType === undefined) continue;
     if (sha256(body) !== digest) throw mismatch(files.folder, `what lies at blob ${digest} is something else`);
     const artifactType = json?.['artifactType'];
     const entry = {
@@ -170,9 +177,11 @@ const unique = (entries: readonly LayoutEntry[]): readonly LayoutEntry[] => [
   ...new Map(entries.map((entry) => [entry.digest, entry])).values(),
 ];
 
-const mediaTypeIn = (body: Uint8Array): string | undefined => {
-  const mediaType = parseJsonObject(body)?.['mediaType'];
-  return typeof mediaType === 'string' ? mediaType : undefined;
+/** Of a manifest: what it says, else what its descriptor says (`told`), else what its fields are of (OCI image-spec lets it say nothing). */
+const mediaTypeOf = (json: ReturnType<typeof parseJsonObject>, told: unknown): string | undefined => {
+  const byFields = json?.['manifests'] === undefined ? json?.['config'] && ociManifest : ociIndex;
+  const mediaType = json?.['mediaType'] ?? told ?? byFields;
+  return typeof mediaType === 'string' && manifestTypes.includes(mediaType) ? mediaType : undefined;
 };
 
 const mismatch = (folder: string, what: string): CountersignError =>

@@ -34,7 +34,7 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
     if (current?.digest === stored.digest) return 'present';
     // Readers take one SBOM, and two cannot be one.
     if (suffix === 'sbom' && current !== undefined) {
-      if (!replace) throw tagExists(target, tag, current.digest);
+      if (!replace) throw tagExists(repositoryName(target), tag, current.digest);
       await manifests.put(target, tag, stored, undefined, context);
       return 'copied';
     }
@@ -93,15 +93,11 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
   };
 };
 
-/** `already_exists`, reason `TAG_EXISTS`. */
-export const tagExists = (
-  target: Pick<Target, 'registry' | 'repository'>,
-  tag: string,
-  digest: string,
-): CountersignError =>
+/** `already_exists`, reason `TAG_EXISTS`. `place`: the repository or folder. */
+export const tagExists = (place: string, tag: string, digest: string): CountersignError =>
   new CountersignError(
     'already_exists',
     'TAG_EXISTS',
-    `${repositoryName(target)}:${tag} is there already and is something else (${digest}); use --force to overwrite it.`,
+    `${place}:${tag} is there already and is something else (${digest}); use --force to overwrite it.`,
     { metadata: { tag, digest } },
   );

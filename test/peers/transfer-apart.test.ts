@@ -1,0 +1,64 @@
+// Signatures that lie in two repositories, and what several images share: nothing of it may be lost.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { capture, type Captured } from '../cli/capture.ts';
+import { cosignAttest, cosignSign, cosignVerify, generateKeyPair, type KeyPair } from './cosign.ts';
+import { pushTestImage } from './image.ts';
+import { isolated, run, skipWithout, succeeded, temporaryFolder } from './peer.ts';
+import { type Registry, startGgcrRegistry } from './registries.ts';
+
+const versions = ['2.5.0', '3.1.1'] as const;
+const predicateType = 'https://example.com/predicate/v1';
+
+let source: Registry;
+let key: KeyPair;
+
+const ours = async (argv: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Captured> => {
+  const finished = await capture([...argv, '--plain-http', '127.0.0.1'], { ...isolated(), ...env });
+  assert.equal(finished.code, 0, finished.err);
+  return finished;
+};
+
+const skip = skipWithout('cosign-2.5.0', 'cosign-3.1.1', 'crane', 'docker-registry', 'ggcr-registry');
+
+describe('attachments in several places', { skip }, () => {
+  before(async () => {
+    source = await startGgcrRegistry();
+    key = await generateKeyPair(temporaryFolder('key'));
+  });
+  after(() => source?.stop());
+
+  it('signatures of two keys, beside the image and elsewhere, are both in what save writes: ours and cosign load them', async () => {
+    const elsewhere = { COSIGN_REPOSITORY: `${source.host}/apart/signatures` };
+    const other = await generateKeyPair(temporaryFolder('other-key'));
+    const image = await pushTestImage(source, 'apart/app:v1');
+    const predicate = join(temporaryFolder('predicate'), 'predicate.json');
+    writeFileSync(predicate, '{"made":"apart"}');
+    for (const [{ privateKey }, env] of [
+      [key, {}],
+      [other, elsewhere],
+    ] as const) {
+      const call = { ref: image.ref, key: privateKey, version: '2.5.0', legacy: true, env } as const;
+      succeeded(await cosignSign(call));
+      succeeded(await cosignAttest({ ...call, type: predicateType, predicate }));
+    }
+    const dir = join(temporaryFolder('saved'), 'layout');
+    await ours(['save', `${image.repository}:v1`, '--dir', dir], elsewhere);
+    const { host } = source;
+    await ours(['load', `${host}/loaded/ours:v1`, '--dir', dir]);
+    for (const version of versions) {
+      succeeded(await run(`cosign-${version}`, ['load', '--dir', dir, `${host}/loaded/by-${version}:v1`]));
+    }
+    for (const name of ['ours', ...versions.map((version) => `by-${version}`)]) {
+      for (const { publicKey } of [key, other]) {
+        for (const version of versions) {
+          const call = { ref: `${host}/loaded/${name}:v1`, key: publicKey, version, legacy: true } as const;
+          succeeded(await cosignVerify(call));
+          succeeded(await cosignVerify({ ...call, attestationType: predicateType }));
+        }
+      }
+    }
+  });
+});
