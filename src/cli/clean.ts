@@ -1,10 +1,12 @@
 import { formatReference } from '../registry/reference.ts';
-import { chooseForCleaning, clean as remove, type Cleaned, type CleanType } from '../transfer/clean.ts';
+import { clean as remove, type Cleaned, type CleanType, planCleaning, type Planned } from '../transfer/clean.ts';
 import { attachmentName } from '../transfer/copy.ts';
-import { gather } from '../transfer/gather.ts';
+import { gather, manifestsOf } from '../transfer/gather.ts';
 import { repositorySource } from '../transfer/repository.ts';
 import { type Command, type Input, type Terminal, UsageError } from './command.ts';
+import { settleMs } from './copy.ts';
 import { exitCode } from './exit-codes.ts';
+import { describeFailure, type Failure } from './failure.ts';
 import { printable, table, wantsJson } from './output.ts';
 import {
   attachedIn,
@@ -22,7 +24,7 @@ export const clean: Command = {
   summary: 'remove signatures, attestations and SBOMs of an image; never the image',
   usage: ['IMAGE --type TYPE --dry-run', 'IMAGE --type TYPE --force'],
   about: [
-    'Removes tags (.sig, .att, .sbom) and referrers, bundles included, and what is attached to these; a referrer leaves the index at the fallback tag as well. all: signatures, attestations and SBOMs; referrer: everything that refers to the image by digest, whatever made it. Registries may refuse to delete: what stays is named, and the exit code is then 10.',
+    'Removes tags (.sig, .att, .sbom) and referrers, bundles included, and what is attached to these; a referrer leaves the index at the fallback tag as well. all: signatures, attestations and SBOMs; referrer: everything that refers to the image by digest, whatever made it. Nothing goes that something else needs. What stays is named (kept, refused, or changed by others since it was read), and the exit code is then 10.',
   ],
   options: [
     { name: 'type', type: 'text', value: 'TYPE', help: 'what is removed', choices: types },
@@ -46,22 +48,42 @@ export const clean: Command = {
       const source = repositorySource(registries, reference);
       const { descriptor } = await registries.resolve(reference, context);
       const graph = await gather({ source, digest: descriptor.digest }, attachedIn(input, source, registries), context);
-      const images = [...graph.nodes.values()]
-        .filter(({ place }) => place === 'image')
-        .map(({ stored }) => stored.digest);
-      const chosen = chooseForCleaning(graph, type, input.flag('recursive') ? images : [graph.root]);
-      const cleaned = dryRun
-        ? chosen.map((attachment): Cleaned => ({ attachment, outcome: 'would be removed' }))
-        : await remove(registries, graph, chosen, context);
-      report(cleaned, formatReference({ ...reference, digest: graph.root }), input, terminal);
+      const images = input.flag('recursive') ? [...manifestsOf(graph)] : [graph.root];
+      const planned = planCleaning(graph, type, images);
+      const { cleaned, failure } = dryRun
+        ? { cleaned: planned.map(dry) }
+        : await remove(registries, planned, settleMs, context);
+      const failed = failure === undefined ? undefined : describeFailure(failure, 'clean');
+      report(cleaned, failed, formatReference({ ...reference, digest: graph.root }), input, terminal);
+      if (failed !== undefined) return failed.exitCode;
       return cleaned.some(({ outcome }) => stays.includes(outcome)) ? exitCode.negative : exitCode.ok;
     });
   },
 };
 
-const stays: readonly Cleaned['outcome'][] = ['refused', 'unlisted', 'kept'];
+type Shown = Omit<Cleaned, 'outcome'> & { readonly outcome: Cleaned['outcome'] | 'would be removed' };
 
-const report = (cleaned: readonly Cleaned[], image: string, input: Input, terminal: Terminal): void => {
+const dry = ({ attachment, kept }: Planned): Shown => ({ attachment, outcome: kept ? 'kept' : 'would be removed' });
+
+const stays: readonly Shown['outcome'][] = ['refused', 'unlisted', 'changed', 'kept'];
+
+/** What each outcome that leaves something means, for people. */
+const explained: readonly (readonly [outcomes: readonly Shown['outcome'][], why: string])[] = [
+  [
+    ['refused', 'unlisted'],
+    'The registry refused to delete what is marked so: deletion may be off, or the credentials may not.',
+  ],
+  [['changed'], 'Somebody has added to what is marked as changed since it was read: look again, and run it again.'],
+  [['kept'], 'What is kept is part of an image, or something that stays needs it.'],
+];
+
+const report = (
+  cleaned: readonly Shown[],
+  failed: Failure | undefined,
+  image: string,
+  input: Input,
+  terminal: Terminal,
+): void => {
   const rows = cleaned.map(({ attachment, outcome }) => ({
     outcome,
     kind: attachment.kind,
@@ -72,7 +94,8 @@ const report = (cleaned: readonly Cleaned[], image: string, input: Input, termin
     ...(attachment.by === 'tag' ? { tag: attachment.tag } : {}),
   }));
   if (wantsJson(input)) {
-    terminal.out(`${JSON.stringify({ image, attachments: rows }, undefined, 2)}\n`);
+    const error = failed === undefined ? {} : (JSON.parse(failed.json) as object);
+    terminal.out(`${JSON.stringify({ image, attachments: rows, ...error }, undefined, 2)}\n`);
     return;
   }
   if (rows.length === 0) terminal.err('There is nothing of that kind.\n');
@@ -82,9 +105,8 @@ const report = (cleaned: readonly Cleaned[], image: string, input: Input, termin
     `${attachment.from.name}${attachment.by === 'tag' ? ':' : '@'}${attachmentName(attachment)}`,
   ]);
   terminal.out(table(cells.map((row) => row.map(printable))));
-  if (cleaned.some(({ outcome }) => outcome === 'refused' || outcome === 'unlisted')) {
-    terminal.err(
-      'The registry refused to delete what is marked so: deletion may be off, or the credentials may not.\n',
-    );
+  for (const [outcomes, why] of explained) {
+    if (cleaned.some(({ outcome }) => outcomes.includes(outcome))) terminal.err(`${why}\n`);
   }
+  if (failed !== undefined) terminal.err(failed.text);
 };

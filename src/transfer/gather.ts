@@ -13,8 +13,6 @@ import { parseManifest, type Source, type Suffix, suffixes } from './source.ts';
 export type Node = {
   readonly stored: StoredManifest;
   readonly from: Source;
-  /** `image`: the image itself, or below its index; `attached`: everything else. */
-  readonly place: 'image' | 'attached';
   readonly blobs: readonly BlobDescriptor[];
   /** The manifests that an index lists and that were gathered. */
   readonly children: readonly Digest[];
@@ -78,7 +76,6 @@ export const gather = async (
   type Task = {
     readonly digest: Digest;
     readonly from: Source;
-    readonly place: Node['place'];
     readonly stored?: StoredManifest;
   };
 
@@ -93,9 +90,9 @@ export const gather = async (
     const stored = task.stored ?? (await task.from.manifest(task.digest, context));
     if (stored === undefined) throw absent(task.from, task.digest);
     if (task.stored === undefined) count(stored);
-    const node = readNode(stored, task.from, task.place);
+    const node = readNode(stored, task.from);
     nodes.set(task.digest, node);
-    const below = node.children.map((digest): Task => ({ digest, from: task.from, place: task.place }));
+    const below = node.children.map((digest): Task => ({ digest, from: task.from }));
     const attached = options.deep === false && task.digest !== image.digest ? [] : await attachedTo(node);
     return [...below, ...attached];
   };
@@ -128,7 +125,7 @@ export const gather = async (
         tag,
         suffix,
       });
-      return [{ digest, from, place: 'attached', stored }];
+      return [{ digest, from, stored }];
     });
     return found.flat();
   };
@@ -161,13 +158,13 @@ export const gather = async (
           artifactType: image?.artifactType ?? image?.config.mediaType ?? entry.artifactType ?? '',
           annotations: whole.annotations ?? {},
         });
-        return [{ digest, from, place: 'attached', stored }];
+        return [{ digest, from, stored }];
       },
     );
     return found.flat();
   };
 
-  let level: readonly Task[] = [{ digest: image.digest, from: image.source, place: 'image' }];
+  let level: readonly Task[] = [{ digest: image.digest, from: image.source }];
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > maxDepth) throw tooLarge(`it goes deeper than ${maxDepth} levels`);
     const fresh = level.filter(({ digest }) => !started.has(digest) && started.add(digest));
@@ -177,7 +174,14 @@ export const gather = async (
   return { root: image.digest, nodes, attachments: sorted(attachments), ignored };
 };
 
-const readNode = (stored: StoredManifest, from: Source, place: Node['place']): Node => {
+/** The image and everything below it, whatever else it is: a manifest that an index lists may refer to another of its manifests. */
+export const manifestsOf = ({ root, nodes }: Graph): ReadonlySet<Digest> => {
+  const found = new Set([root]);
+  for (const digest of found) for (const child of nodes.get(digest)?.children ?? []) found.add(child);
+  return found;
+};
+
+const readNode = (stored: StoredManifest, from: Source): Node => {
   const manifest = parseManifest(stored, from);
   if ('index' in manifest) {
     const entries = manifest.index.manifests ?? [];
@@ -185,7 +189,6 @@ const readNode = (stored: StoredManifest, from: Source, place: Node['place']): N
     return {
       stored,
       from,
-      place,
       layers: [],
       children: [...new Set(entries.filter(isManifest).map((entry) => asBlob(entry).digest))],
       blobs: entries.filter((entry) => !isManifest(entry)).map(asBlob),
@@ -195,7 +198,6 @@ const readNode = (stored: StoredManifest, from: Source, place: Node['place']): N
   return {
     stored,
     from,
-    place,
     children: [],
     layers: layers ?? [],
     blobs: [config, ...(layers ?? [])].filter(isHere).map(asBlob),

@@ -7,7 +7,7 @@ import { capture, type Captured } from '../cli/capture.ts';
 import { cosignAttest, cosignSign, cosignVerify, generateKeyPair, type KeyPair } from './cosign.ts';
 import { pushTestImage } from './image.ts';
 import { isolated, run, skipWithout, succeeded, temporaryFolder } from './peer.ts';
-import { type Registry, startGgcrRegistry } from './registries.ts';
+import { type Registry, startDistribution, startDockerRegistry, startGgcrRegistry } from './registries.ts';
 
 const versions = ['2.5.0', '3.1.1'] as const;
 const predicateType = 'https://example.com/predicate/v1';
@@ -21,7 +21,7 @@ const ours = async (argv: readonly string[], env: Readonly<Record<string, string
   return finished;
 };
 
-const skip = skipWithout('cosign-2.5.0', 'cosign-3.1.1', 'crane', 'docker-registry', 'ggcr-registry');
+const skip = skipWithout('cosign-2.5.0', 'cosign-3.1.1', 'crane', 'docker-registry', 'distribution', 'ggcr-registry');
 
 describe('attachments in several places', { skip }, () => {
   before(async () => {
@@ -61,4 +61,30 @@ describe('attachments in several places', { skip }, () => {
       }
     }
   });
+
+  for (const name of ['distribution 2.8', 'distribution 3.1']) {
+    it(`clean of one image on ${name} leaves the SBOM that others have as well`, async (test) => {
+      const registry = name === 'distribution 2.8' ? await startDockerRegistry() : await startDistribution({});
+      test.after(() => registry.stop());
+      const bill = join(temporaryFolder('sbom'), 'bill.json');
+      writeFileSync(bill, '{"spdxVersion":"SPDX-2.3"}');
+      const images = [];
+      for (const at of ['one', 'two', 'three']) {
+        const image = await pushTestImage(registry, `shared/app:${at}`);
+        succeeded(await run('cosign-2.5.0', ['attach', 'sbom', '--sbom', bill, image.ref]));
+        images.push(image);
+      }
+      const sbomOf = async (digest: string) =>
+        (await run('crane', ['digest', '--insecure', `${registry.host}/shared/app:${digest.replace(':', '-')}.sbom`]))
+          .code === 0;
+      const [one = assert.fail(), two = assert.fail(), three = assert.fail()] = images;
+      await ours(['clean', one.ref, '--type', 'sbom', '--force']);
+      assert.deepEqual(await Promise.all(images.map(({ digest }) => sbomOf(digest))), [false, true, true]);
+      for (const { ref } of images) succeeded(await run('crane', ['validate', '--remote', ref, '--insecure']));
+
+      // What is different here on purpose: cosign 3.1.1 deletes the manifest, and with it every tag of it, where tags alone are not deleted.
+      succeeded(await run('cosign-3.1.1', ['clean', '--force', '--type', 'sbom', two.ref]));
+      assert.deepEqual([await sbomOf(two.digest), await sbomOf(three.digest)], [false, name === 'distribution 3.1']);
+    });
+  }
 });

@@ -1,19 +1,18 @@
 import assert from 'node:assert/strict';
-import { createServer, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import type { Manifest } from '../../src/dev/registry-client.ts';
 import type { Digest } from '../../src/model/digest.ts';
-import { chooseForCleaning, clean, type CleanType } from '../../src/transfer/clean.ts';
+import { clean, type CleanType, planCleaning } from '../../src/transfer/clean.ts';
 import { gather } from '../../src/transfer/gather.ts';
 import { repositorySource } from '../../src/transfer/repository.ts';
+import { inFrontOf } from './front.ts';
 import { context, ociManifest, pushEverything, registries, registry, repository } from './world.ts';
 
 const cleaned = async (test: TestContext, host: string, digest: Digest, type: CleanType) => {
   const parts = registries(test);
   const source = repositorySource(parts, { registry: host, repository: 'acme/app' });
   const graph = await gather({ source, digest }, { attachedIn: [source] }, context(test));
-  return clean(parts, graph, chooseForCleaning(graph, type, [graph.root]), context(test));
+  return (await clean(parts, planCleaning(graph, type, [graph.root]), 50, context(test))).cleaned;
 };
 
 const left = async (test: TestContext, host: string, digest: Digest): Promise<readonly Digest[]> => {
@@ -24,31 +23,8 @@ const left = async (test: TestContext, host: string, digest: Digest): Promise<re
 };
 
 /** A registry in front of which something answers DELETE itself. */
-const deleting = async (
-  test: TestContext,
-  host: string,
-  answer: (path: string) => number | undefined,
-): Promise<string> => {
-  const server = createServer((incoming, outgoing) => {
-    const status = incoming.method === 'DELETE' ? answer(incoming.url ?? '') : undefined;
-    if (status !== undefined) {
-      outgoing.writeHead(status).end();
-      return;
-    }
-    const { method, headers, url } = incoming;
-    const onward = request(`http://${host}${url}`, { method, headers: { ...headers, host } }, (got) => {
-      outgoing.writeHead(got.statusCode ?? 500, got.headers);
-      got.pipe(outgoing);
-    });
-    incoming.pipe(onward);
-  });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  test.after(() => {
-    server.close();
-    server.closeAllConnections();
-  });
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-};
+const deleting = (test: TestContext, host: string, answer: (path: string) => number | undefined): Promise<string> =>
+  inFrontOf(test, host, { before: (method, path) => (method === 'DELETE' ? answer(path) : undefined) });
 
 describe('clean', () => {
   for (const referrers of [true, false]) {
