@@ -38,7 +38,8 @@ export const tree: Command = {
         const { descriptor } = await registries.resolve(reference, context);
         const digest =
           platform === undefined ? descriptor.digest : await findPlatform(source, descriptor.digest, platform, context);
-        const graph = await gather({ source, digest }, attachedIn(input, source, registries), context);
+        const attached = { ...attachedIn(input, source, registries), sparse: true };
+        const graph = await gather({ source, digest }, attached, context);
         const image = formatReference(reference);
         const root = treeOf(graph);
         done();

@@ -136,19 +136,22 @@ export const nodeOf = (graph: Graph, digest: Digest): Node => {
   return node;
 };
 
-/** These manifests and all below them, each once, children before those that list them. */
+/** These manifests and all below them, each once, children before those that list them. Not by recursion: a chain may be as long as the image is large. */
 const below = (graph: Graph, digests: readonly Digest[]): readonly Node[] => {
-  const done = new Set<Digest>();
-  const all: Node[] = [];
-  const visit = (digest: Digest): void => {
-    if (done.has(digest)) return;
-    done.add(digest);
+  const entered = new Set<Digest>();
+  const all = new Set<Node>();
+  const stack = digests.toReversed();
+  for (let digest = stack.at(-1); digest !== undefined; digest = stack.at(-1)) {
     const node = nodeOf(graph, digest);
-    node.children.forEach(visit);
-    all.push(node);
-  };
-  digests.forEach(visit);
-  return all;
+    if (entered.has(digest)) {
+      stack.pop();
+      all.add(node);
+    } else {
+      entered.add(digest);
+      stack.push(...node.children.filter((child) => !entered.has(child)).toReversed());
+    }
+  }
+  return [...all];
 };
 
 /** What one attachment is called where it is listed. */

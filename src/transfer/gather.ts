@@ -14,7 +14,7 @@ export type Node = {
   readonly stored: StoredManifest;
   readonly from: Source;
   readonly blobs: readonly BlobDescriptor[];
-  /** The manifests that an index lists and that were gathered. */
+  /** The manifests that an index lists. */
   readonly children: readonly Digest[];
   /** The layers of an image manifest. */
   readonly layers: readonly ManifestDescriptor[];
@@ -33,7 +33,7 @@ export type Attachment = {
   | { readonly by: 'referrer'; readonly artifactType: string; readonly annotations: Readonly<Record<string, string>> }
 );
 
-/** Something that is listed as attached and is not taken along. */
+/** Something that is listed as attached, or in an index, and is not taken along. `subject`: what it is attached to, or the index. */
 export type Ignored = { readonly digest: string; readonly subject: Digest; readonly why: string };
 
 export type Graph = {
@@ -49,10 +49,13 @@ export type GatherOptions = {
   readonly attachedIn: readonly Source[];
   /** What the tags of attachments begin with. Default: nothing. */
   readonly tagPrefix?: string;
-  /** Are the attachments of attachments, and of manifests below an index, looked for? Default: true. */
+  /** Are manifests below an index, their attachments, and the attachments of attachments looked for? Default: true. */
   readonly deep?: boolean;
+  /** Manifests that an index lists and that are not there, as in a copy of some platforms alone: an error (default), or left out? */
+  readonly sparse?: boolean;
 };
 
+const notThere = 'it is listed and not there';
 const maxDepth = 8;
 const maxManifests = 5_000;
 const maxBytes = 128 * 1024 * 1024;
@@ -77,6 +80,14 @@ export const gather = async (
     readonly digest: Digest;
     readonly from: Source;
     readonly stored?: StoredManifest;
+    /** The index that lists it. */
+    readonly above?: Digest;
+  };
+  const ignore = (one: Ignored): readonly Task[] => {
+    ignored.push(one);
+    if (ignored.length > maxManifests)
+      throw tooLarge(`more than ${maxManifests} manifests are listed that cannot be read`);
+    return [];
   };
 
   /** As soon as it is read: what is only listed must not fill the memory either. */
@@ -88,13 +99,17 @@ export const gather = async (
 
   const expand = async (task: Task): Promise<readonly Task[]> => {
     const stored = task.stored ?? (await task.from.manifest(task.digest, context));
-    if (stored === undefined) throw absent(task.from, task.digest);
+    if (stored === undefined) {
+      const { digest, above: subject } = task;
+      if (options.sparse === true && subject !== undefined) return ignore({ digest, subject, why: notThere });
+      throw absent(task.from, digest);
+    }
     if (task.stored === undefined) count(stored);
     const node = readNode(stored, task.from);
     nodes.set(task.digest, node);
-    const below = node.children.map((digest): Task => ({ digest, from: task.from }));
-    const attached = options.deep === false && task.digest !== image.digest ? [] : await attachedTo(node);
-    return [...below, ...attached];
+    if (options.deep === false) return task.digest === image.digest ? attachedTo(node) : [];
+    const below = node.children.map((digest): Task => ({ digest, from: task.from, above: task.digest }));
+    return [...below, ...(await attachedTo(node))];
   };
 
   const attachedTo = async ({ stored }: Node): Promise<readonly Task[]> => {
@@ -135,14 +150,11 @@ export const gather = async (
       onePerDigest(await from.referrers(subject, context)),
       async (entry): Promise<readonly Task[]> => {
         const { digest, mediaType } = entry;
-        const skip = (why: string): readonly Task[] => {
-          ignored.push({ digest, subject, why });
-          return [];
-        };
+        const skip = (why: string): readonly Task[] => ignore({ digest, subject, why });
         if (!isDigest(digest)) return skip('its digest is of an algorithm that is not read here');
         if (!manifestTypes.includes(mediaType)) return skip(`it is ${mediaType}, which is no manifest`);
         const stored = await from.manifest(digest, context);
-        if (stored === undefined) return skip('it is listed and not there');
+        if (stored === undefined) return skip(notThere);
         count(stored);
         const manifest = parseManifest(stored, from);
         const whole = 'image' in manifest ? manifest.image : manifest.index;

@@ -17,7 +17,8 @@ const legacyArtifacts: Readonly<Record<string, Kind>> = {
   'application/vnd.in-toto+json': 'attestation',
   'application/vnd.dev.cosign.artifact.sbom.v1+json': 'sbom',
 };
-const sbomArtifact = /spdx|cyclonedx|syft/i;
+/** The types of SBOMs themselves, not of whatever has to do with them: `clean` removes by it. */
+const sbomArtifact = /^(application|text)\/(vnd\.)?(spdx|cyclonedx|syft)(\+[a-z]+)?( *;.*)?$/i;
 
 /** A manifest that refers to another, by what it says of itself. Claims only: nothing is verified here. */
 export const classifyReferrer = (

@@ -34,21 +34,30 @@ export type TreeContent = {
   readonly predicateType?: string;
 };
 
-/** The tree of what was gathered. What is known of predicates is what annotations say. A manifest that was shown already, above or before, is not unfolded again. */
+/**
+ * The tree of what was gathered. What is known of predicates is what annotations say. A manifest is unfolded once, where it is nearest to the
+ * image, so that nothing goes deeper than it was gathered.
+ */
 export const treeOf = (graph: Graph): TreeNode => {
+  const attachedTo = Map.groupBy(graph.attachments, ({ subject }) => subject);
+  const childrenOf = (digest: Digest) => nodeOf(graph, digest).children.filter((child) => graph.nodes.has(child));
+  /** By manifest: the one that it is unfolded below. */
+  const above = new Map<Digest, Digest | undefined>([[graph.root, undefined]]);
+  for (const [digest] of above) {
+    const below = [...childrenOf(digest), ...(attachedTo.get(digest) ?? []).map((one) => one.digest)];
+    for (const one of below) if (!above.has(one)) above.set(one, digest);
+  }
   const shown = new Set<Digest>();
 
-  const nodeAt = (digest: Digest): TreeNode => {
-    const { stored, children } = nodeOf(graph, digest);
-    const { mediaType, body } = stored;
+  const nodeAt = (digest: Digest, from: Digest | undefined): TreeNode => {
+    const { mediaType, body } = nodeOf(graph, digest).stored;
     const own = { digest, mediaType, size: body.byteLength };
-    if (shown.has(digest)) return { ...own, manifests: [], attached: [] };
+    if (shown.has(digest) || above.get(digest) !== from) return { ...own, manifests: [], attached: [] };
     shown.add(digest);
-    const manifests = children.map(nodeAt);
     return {
       ...own,
-      manifests,
-      attached: graph.attachments.filter(({ subject }) => subject === digest).map(attachedAt),
+      manifests: childrenOf(digest).map((child) => nodeAt(child, digest)),
+      attached: (attachedTo.get(digest) ?? []).map(attachedAt),
     };
   };
 
@@ -66,9 +75,9 @@ export const treeOf = (graph: Graph): TreeNode => {
         const { mediaType, size } = layer;
         return { digest: layer.digest, mediaType, size, ...(type === undefined ? {} : { predicateType: type }) };
       }),
-      manifest: nodeAt(digest),
+      manifest: nodeAt(digest, attachment.subject),
     };
   };
 
-  return nodeAt(graph.root);
+  return nodeAt(graph.root, undefined);
 };

@@ -26,6 +26,7 @@ export const inFrontOf = async (test: TestContext, host: string, { before, after
           got.pipe(outgoing);
         });
       });
+      onward.on('error', () => outgoing.destroy());
       incoming.pipe(onward);
     };
     pass().catch(() => outgoing.destroy());
