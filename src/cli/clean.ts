@@ -7,7 +7,7 @@ import { type Command, type Input, type Terminal, UsageError } from './command.t
 import { settleMs } from './copy.ts';
 import { exitCode } from './exit-codes.ts';
 import { describeFailure, type Failure } from './failure.ts';
-import { printable, table, wantsJson } from './output.ts';
+import { jsonText, printable, table, wantsJson } from './output.ts';
 import {
   attachedIn,
   attachedOptions,
@@ -96,7 +96,7 @@ const report = (
   }));
   if (wantsJson(input)) {
     const error = failed === undefined ? {} : (JSON.parse(failed.json) as object);
-    terminal.out(`${JSON.stringify({ image, attachments: rows, ...error }, undefined, 2)}\n`);
+    terminal.out(jsonText({ image, attachments: rows, ...error }));
     return;
   }
   if (rows.length === 0) terminal.err('There is nothing of that kind.\n');

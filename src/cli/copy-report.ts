@@ -1,7 +1,7 @@
 import type { CopyReport, Progress } from '../transfer/copy.ts';
 import type { Kind } from '../transfer/kinds.ts';
 import { type Input, type Terminal, UsageError } from './command.ts';
-import { printable, table, wantsJson } from './output.ts';
+import { jsonText, printable, table, wantsJson } from './output.ts';
 import { sizeText } from './registry-options.ts';
 
 const kinds: Readonly<Record<string, Kind>> = {
@@ -49,7 +49,7 @@ export const reportCopy = (
   terminal: Terminal,
 ): void => {
   if (wantsJson(input)) {
-    terminal.out(`${JSON.stringify({ ...ends, ...report }, undefined, 2)}\n`);
+    terminal.out(jsonText({ ...ends, ...report }));
     return;
   }
   const { manifests, blobs, bytes, ignored } = report;

@@ -1,7 +1,7 @@
 import { CountersignError } from '../model/error.ts';
 import { UsageError } from './command.ts';
 import { exitCode, exitCodeOf } from './exit-codes.ts';
-import { printable } from './output.ts';
+import { jsonText, printable } from './output.ts';
 
 /** How a failed command is reported: as text for people, as JSON for programs, as an exit code for scripts. */
 export type Failure = { readonly text: string; readonly json: string; readonly exitCode: number };
@@ -50,7 +50,7 @@ const problems = ({ message, violations }: CountersignError): readonly string[] 
 
 const failure = (text: string, error: Readonly<Record<string, unknown>>, code: number): Failure => ({
   text: `${text.split('\n').map(printable).join('\n')}\n`,
-  json: `${JSON.stringify({ error: { ...error, exitCode: code } }, undefined, 2)}\n`,
+  json: jsonText({ error: { ...error, exitCode: code } }),
   exitCode: code,
 });
 

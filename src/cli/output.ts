@@ -1,8 +1,12 @@
 import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
+import { visibleJson } from '../codec/visible-json.ts';
 import type { Input, Terminal } from './command.ts';
 
 /** Was `--output json` asked for? */
 export const wantsJson = (input: Input): boolean => input.text('output') === 'json';
+
+/** Anything as JSON text, indented, without control characters. */
+export const jsonText = (value: unknown): string => `${visibleJson(JSON.stringify(value, undefined, 2))}\n`;
 
 /** A message of the contract as JSON text, every field present: what REST answers with. */
 export const messageJson = <D extends DescMessage>(schema: D, message: MessageShape<D>): string =>

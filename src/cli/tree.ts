@@ -4,7 +4,7 @@ import { repositorySource } from '../transfer/repository.ts';
 import { type TreeAttachment, type TreeNode, treeOf } from '../transfer/tree.ts';
 import type { Command } from './command.ts';
 import { exitCode } from './exit-codes.ts';
-import { printable, wantsJson } from './output.ts';
+import { jsonText, printable, wantsJson } from './output.ts';
 import {
   attachedIn,
   attachedOptions,
@@ -45,7 +45,7 @@ export const tree: Command = {
         done();
         terminal.out(
           wantsJson(input)
-            ? `${JSON.stringify({ image, ...root, ignored: graph.ignored }, undefined, 2)}\n`
+            ? jsonText({ image, ...root, ignored: graph.ignored })
             : treeText(image, root, graph.ignored),
         );
         return exitCode.ok;

@@ -1,3 +1,4 @@
+import { visibleJson } from '../codec/visible-json.ts';
 import type { Context } from '../model/context.ts';
 import { type Digest, isDigest } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
@@ -68,13 +69,20 @@ const predicateTypeIn = (content: Uint8Array): string | undefined => {
 /** The base64 signature of a bare one. */
 export const signatureOf = ({ annotations }: Downloaded): string => annotations[signatureAnnotation] ?? '';
 
-/** The line that `cosign download` prints for it: a bundle or envelope as it is, a bare signature with its payload. */
-export const lineOf = (one: Downloaded): string => {
-  const { format, content, annotations } = one;
-  const json = parseJsonObject(content);
-  if (format !== 'simple-signing') {
-    const text = Buffer.from(content).toString('utf8');
-    return json !== undefined && /[\r\n]/.test(text) ? JSON.stringify(json) : text;
+/**
+ * The line that `cosign download` prints for it: a bundle or envelope as it is, but on one line and without control characters; a bare
+ * signature with its payload. Undefined for an envelope that is no JSON.
+ */
+export const lineOf = (one: Downloaded): string | undefined => {
+  const { content, annotations } = one;
+  if (one.format !== 'simple-signing') {
+    // Outside of strings line ends are white space, and inside they cannot be; numbers stay as they are written.
+    const text = Buffer.from(content)
+      .toString('utf8')
+      .replace(/^\uFEFF/, '')
+      .replace(/[\t\r\n][\t\r\n ]*/g, ' ')
+      .trim();
+    return parseJsonObject(content) === undefined ? undefined : visibleJson(text);
   }
   const parsed = (name: string): unknown => {
     const text = annotations[name];
@@ -82,14 +90,24 @@ export const lineOf = (one: Downloaded): string => {
   };
   const certificates = pemBlocks(annotations['dev.sigstore.cosign/certificate']);
   const chain = pemBlocks(annotations['dev.sigstore.cosign/chain']);
-  return JSON.stringify({
+  const line = {
     Base64Signature: signatureOf(one),
     Payload: Buffer.from(content).toString('base64'),
     Cert: certificates[0] ?? null,
     Chain: chain.length === 0 ? null : chain,
     Bundle: parsed('dev.sigstore.cosign/bundle'),
     RFC3161Timestamp: parsed('dev.sigstore.cosign/rfc3161timestamp'),
-  });
+  };
+  return visibleJson(JSON.stringify(line));
+};
+
+/** An SBOM as text; undefined when it is none (UTF-8). */
+export const textOf = ({ content }: Downloaded): string | undefined => {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(content);
+  } catch {
+    return undefined;
+  }
 };
 
 /** cosign prints every field of Go's certificate; `Raw`, the DER, is the one that all others follow from. */

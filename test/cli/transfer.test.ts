@@ -113,7 +113,7 @@ describe('copy, save, load, tree, clean and download on the command line', () =>
     );
     assert.equal(none.code, 5);
     assert.match(none.err, /NOTHING_ATTACHED/);
-    assert.equal((await capture(['download', 'sbom', image], bare)).out, 'bill\n');
+    assert.equal((await capture(['download', 'sbom', image], bare)).out, 'bill');
     assert.equal(
       (await capture(['download', 'signature', image, '--platform', 'linux/arm64'], bare)).out.trim().split('\n')
         .length,

@@ -87,4 +87,16 @@ describe('attachments in several places', { skip }, () => {
       assert.deepEqual([await sbomOf(two.digest), await sbomOf(three.digest)], [false, name === 'distribution 3.1']);
     });
   }
+
+  it('download prints an SBOM as cosign does, every number as it is', async () => {
+    const image = await pushTestImage(source, 'billed/app:v1');
+    const bill = join(temporaryFolder('sbom'), 'bill.json');
+    writeFileSync(bill, '{\n  "spdxVersion": "SPDX-2.3",\n  "n": 12345678901234567890\n}\n');
+    succeeded(await run('cosign-2.5.0', ['attach', 'sbom', '--sbom', bill, image.ref]));
+    const { out } = await ours(['download', 'sbom', image.ref]);
+    for (const version of versions) {
+      const theirs = succeeded(await run(`cosign-${version}`, ['download', 'sbom', image.ref])).stdout;
+      assert.equal(out, theirs);
+    }
+  });
 });
