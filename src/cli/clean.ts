@@ -7,6 +7,7 @@ import { type Command, type Input, type Terminal, UsageError } from './command.t
 import { settleMs } from './copy.ts';
 import { exitCode } from './exit-codes.ts';
 import { describeFailure, type Failure } from './failure.ts';
+import { leftOut } from './copy-report.ts';
 import { jsonText, printable, table, wantsJson } from './output.ts';
 import {
   attachedIn,
@@ -47,8 +48,9 @@ export const clean: Command = {
     return withRegistries(input, terminal, [reference, signatureTarget(input)], async (registries, context) => {
       const source = repositorySource(registries, reference);
       const { descriptor } = await registries.resolve(reference, context);
-      const attached = { ...attachedIn(input, source, registries), sparse: true };
+      const attached = { ...attachedIn(input, source, registries), lenient: true };
       const graph = await gather({ source, digest: descriptor.digest }, attached, context);
+      for (const one of graph.ignored) terminal.err(`${printable(leftOut(one))}\n`);
       const images = input.flag('recursive') ? [...manifestsOf(graph)] : [graph.root];
       const planned = planCleaning(graph, type, images);
       const { cleaned, failure } = dryRun

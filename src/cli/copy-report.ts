@@ -1,4 +1,5 @@
 import type { CopyReport, Progress } from '../transfer/copy.ts';
+import type { Ignored } from '../transfer/gather.ts';
 import type { Kind } from '../transfer/kinds.ts';
 import { type Input, type Terminal, UsageError } from './command.ts';
 import { jsonText, printable, table, wantsJson } from './output.ts';
@@ -63,5 +64,8 @@ export const reportCopy = (
   terminal.out(table(rows.map((row) => row.map(printable))));
   const blobText = `${blobs.copied} blobs copied (${sizeText(bytes)}), ${blobs.mounted} mounted, ${blobs.present} present`;
   terminal.out(`${printable(`${ends.from} -> ${ends.to}`)}: ${report.digest}, ${blobText}\n`);
-  for (const { digest, why } of ignored) terminal.err(`left out ${printable(digest)}: ${printable(why)}\n`);
+  for (const one of ignored) terminal.err(`${printable(leftOut(one))}\n`);
 };
+
+/** Something that could not be taken along, or shown, in words. */
+export const leftOut = ({ digest, why }: Ignored): string => `left out ${digest}: ${why}`;

@@ -1,6 +1,7 @@
 import { formatReference, parseReference } from '../registry/reference.ts';
 import { copy as copyGraph } from '../transfer/copy.ts';
-import { findPlatform, gather } from '../transfer/gather.ts';
+import { findPlatform } from '../transfer/find-platform.ts';
+import { gather } from '../transfer/gather.ts';
 import { repositorySource } from '../transfer/repository.ts';
 import { repositorySink } from '../transfer/repository-sink.ts';
 import { type Command, UsageError } from './command.ts';

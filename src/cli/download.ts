@@ -6,11 +6,13 @@ import { CountersignError } from '../model/error.ts';
 import { predicateType } from '../predicates/predicates.ts';
 import { formatReference } from '../registry/reference.ts';
 import { download, type Downloaded, lineOf, signatureOf, textOf } from '../transfer/download.ts';
-import { findPlatform, gather } from '../transfer/gather.ts';
+import { findPlatform } from '../transfer/find-platform.ts';
+import { gather } from '../transfer/gather.ts';
 import { repositorySource } from '../transfer/repository.ts';
 import type { Command, Input, Option, Terminal } from './command.ts';
 import { exitCode } from './exit-codes.ts';
-import { jsonText, wantsJson } from './output.ts';
+import { leftOut } from './copy-report.ts';
+import { jsonText, printable, wantsJson } from './output.ts';
 import {
   attachedIn,
   attachedOptions,
@@ -60,8 +62,10 @@ const command = (
       const { descriptor } = await registries.resolve(reference, context);
       const digest =
         platform === undefined ? descriptor.digest : await findPlatform(source, descriptor.digest, platform, context);
-      const attached = { ...attachedIn(input, source, registries), deep: false };
-      const found = await download(await gather({ source, digest }, attached, context), kind, type, context);
+      const attached = { ...attachedIn(input, source, registries), deep: false, lenient: true };
+      const graph = await gather({ source, digest }, attached, context);
+      for (const one of graph.ignored) terminal.err(`${printable(leftOut(one))}\n`);
+      const found = await download(graph, kind, type, context);
       if (found.length === 0) {
         const what = type === undefined ? kind : `${kind} of type ${type}`;
         throw new CountersignError('not_found', 'NOTHING_ATTACHED', `${formatReference(reference)} has no ${what}.`);

@@ -1,6 +1,7 @@
 import { formatReference } from '../registry/reference.ts';
 import { copy } from '../transfer/copy.ts';
-import { findPlatform, gather } from '../transfer/gather.ts';
+import { findPlatform } from '../transfer/find-platform.ts';
+import { gather } from '../transfer/gather.ts';
 import { openLayoutSink } from '../transfer/layout-sink.ts';
 import { repositorySource } from '../transfer/repository.ts';
 import { type Command, UsageError } from './command.ts';

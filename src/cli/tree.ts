@@ -1,9 +1,11 @@
 import { formatReference } from '../registry/reference.ts';
-import { findPlatform, gather, type Ignored } from '../transfer/gather.ts';
+import { findPlatform } from '../transfer/find-platform.ts';
+import { gather, type Ignored } from '../transfer/gather.ts';
 import { repositorySource } from '../transfer/repository.ts';
 import { type TreeAttachment, type TreeNode, treeOf } from '../transfer/tree.ts';
 import type { Command } from './command.ts';
 import { exitCode } from './exit-codes.ts';
+import { leftOut } from './copy-report.ts';
 import { jsonText, printable, wantsJson } from './output.ts';
 import {
   attachedIn,
@@ -38,7 +40,7 @@ export const tree: Command = {
         const { descriptor } = await registries.resolve(reference, context);
         const digest =
           platform === undefined ? descriptor.digest : await findPlatform(source, descriptor.digest, platform, context);
-        const attached = { ...attachedIn(input, source, registries), sparse: true };
+        const attached = { ...attachedIn(input, source, registries), lenient: true };
         const graph = await gather({ source, digest }, attached, context);
         const image = formatReference(reference);
         const root = treeOf(graph);
@@ -60,7 +62,7 @@ type Line = { readonly text: string; readonly below: readonly Line[] };
 
 const treeText = (image: string, root: TreeNode, ignored: readonly Ignored[]): string => {
   const lines = [`${image}  ${root.digest}`, ...drawn(linesOf(root), '')];
-  lines.push(...ignored.map(({ digest, why }) => `left out ${digest}: ${why}`));
+  lines.push(...ignored.map(leftOut));
   return `${lines.map(printable).join('\n')}\n`;
 };
 

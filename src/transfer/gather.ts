@@ -4,7 +4,6 @@ import { CountersignError } from '../model/error.ts';
 import type { BlobDescriptor } from '../registry/blob-stream.ts';
 import type { ManifestDescriptor, StoredManifest } from '../registry/manifest.ts';
 import { manifestTypes } from '../registry/media-types.ts';
-import { platformOf } from '../registry/nested.ts';
 import { mapParallel } from '../registry/places.ts';
 import { classifyReferrer, type Format, formatOf, type Kind, kindOfSuffix } from './kinds.ts';
 import { parseManifest, type Source, type Suffix, suffixes } from './source.ts';
@@ -51,13 +50,17 @@ export type GatherOptions = {
   readonly tagPrefix?: string;
   /** Are manifests below an index, their attachments, and the attachments of attachments looked for? Default: true. */
   readonly deep?: boolean;
-  /** Manifests that an index lists and that are not there, as in a copy of some platforms alone: an error (default), or left out? */
-  readonly sparse?: boolean;
+  /**
+   * What is listed and is not there, as in a copy of some platforms alone, or cannot be read: is it left out, and what can be read shown? Default:
+   * false, an error.
+   */
+  readonly lenient?: boolean;
 };
 
 const notThere = 'it is listed and not there';
-const maxDepth = 8;
-const maxManifests = 5_000;
+const notValid = 'it is no valid manifest';
+export const maxDepth = 8;
+export const maxManifests = 5_000;
 const maxBytes = 128 * 1024 * 1024;
 
 /**
@@ -101,11 +104,11 @@ export const gather = async (
     const stored = task.stored ?? (await task.from.manifest(task.digest, context));
     if (stored === undefined) {
       const { digest, above: subject } = task;
-      if (options.sparse === true && subject !== undefined) return ignore({ digest, subject, why: notThere });
+      if (options.lenient === true && subject !== undefined) return ignore({ digest, subject, why: notThere });
       throw absent(task.from, digest);
     }
     if (task.stored === undefined) count(stored);
-    const node = readNode(stored, task.from);
+    const node = readNode(stored, task.from, options.lenient === true);
     nodes.set(task.digest, node);
     if (options.deep === false) return task.digest === image.digest ? attachedTo(node) : [];
     const below = node.children.map((digest): Task => ({ digest, from: task.from, above: task.digest }));
@@ -121,6 +124,16 @@ export const gather = async (
     return perSource.flat();
   };
 
+  /** Undefined: it is left out. */
+  const parsed = (stored: StoredManifest, from: Source): ReturnType<typeof parseManifest> | undefined => {
+    try {
+      return parseManifest(stored, from);
+    } catch (error) {
+      if (options.lenient === true) return undefined;
+      throw error;
+    }
+  };
+
   const byTag = async (subject: Digest, from: Source): Promise<readonly Task[]> => {
     const found = await mapParallel(suffixes, async (suffix): Promise<readonly Task[]> => {
       const tag = `${options.tagPrefix ?? ''}sha256-${digestHex(subject)}.${suffix}`;
@@ -128,6 +141,7 @@ export const gather = async (
       if (stored === undefined) return [];
       count(stored);
       const { digest } = stored;
+      if (parsed(stored, from) === undefined) return ignore({ digest, subject, why: notValid });
       const kind = kindOfSuffix[suffix];
       attachments.push({
         subject,
@@ -156,7 +170,8 @@ export const gather = async (
         const stored = await from.manifest(digest, context);
         if (stored === undefined) return skip(notThere);
         count(stored);
-        const manifest = parseManifest(stored, from);
+        const manifest = parsed(stored, from);
+        if (manifest === undefined) return skip(notValid);
         const whole = 'image' in manifest ? manifest.image : manifest.index;
         const referred = whole['subject'] as { readonly digest?: unknown } | null | undefined;
         if (referred?.digest !== subject) return skip('it refers to something else');
@@ -193,10 +208,12 @@ export const manifestsOf = ({ root, nodes }: Graph): ReadonlySet<Digest> => {
   return found;
 };
 
-const readNode = (stored: StoredManifest, from: Source): Node => {
+/** `lenient`: what it lists by a digest that cannot be checked is left out. */
+const readNode = (stored: StoredManifest, from: Source, lenient: boolean): Node => {
+  const known = ({ digest }: ManifestDescriptor): boolean => !lenient || isDigest(digest);
   const manifest = parseManifest(stored, from);
   if ('index' in manifest) {
-    const entries = manifest.index.manifests ?? [];
+    const entries = (manifest.index.manifests ?? []).filter(known);
     const isManifest = ({ mediaType }: ManifestDescriptor): boolean => manifestTypes.includes(mediaType);
     return {
       stored,
@@ -212,7 +229,7 @@ const readNode = (stored: StoredManifest, from: Source): Node => {
     from,
     children: [],
     layers: layers ?? [],
-    blobs: [config, ...(layers ?? [])].filter(isHere).map(asBlob),
+    blobs: [config, ...(layers ?? [])].filter(isHere).filter(known).map(asBlob),
   };
 };
 
@@ -233,38 +250,6 @@ const asBlob = ({ mediaType, digest, size }: ManifestDescriptor): BlobDescriptor
   );
 };
 
-/** The manifest of one platform (`os/arch[/variant]`) below an index. Throws `not_found`, reason `PLATFORM_NOT_FOUND`, that names those that there are. */
-export const findPlatform = async (
-  source: Source,
-  digest: Digest,
-  platform: string,
-  context: Context,
-): Promise<Digest> => {
-  const found = new Map<string, Digest>();
-  const seen = new Set<Digest>();
-  const look = async (at: Digest, depth: number): Promise<void> => {
-    if (depth > maxDepth || seen.size > maxManifests) throw tooLarge(`its index is too deep or too long`);
-    if (seen.has(at)) return;
-    seen.add(at);
-    const stored = await source.manifest(at, context);
-    if (stored === undefined) throw absent(source, at);
-    const manifest = parseManifest(stored, source);
-    if (!('index' in manifest)) return;
-    for (const entry of manifest.index.manifests ?? []) {
-      const name = platformOf(entry['platform']);
-      if (name !== undefined && isDigest(entry.digest) && !found.has(name)) found.set(name, entry.digest);
-      else if (name === undefined && isDigest(entry.digest) && /index|list/.test(entry.mediaType))
-        await look(entry.digest, depth + 1);
-    }
-  };
-  await look(digest, 0);
-  const chosen = found.get(platform) ?? [...found].find(([name]) => name.startsWith(`${platform}/`))?.[1];
-  if (chosen !== undefined) return chosen;
-  const names = [...found.keys()].filter((name) => name !== 'unknown/unknown').slice(0, 50);
-  const has = names.length === 0 ? 'it is no index of platforms' : `it has ${names.join(', ')}`;
-  throw new CountersignError('not_found', 'PLATFORM_NOT_FOUND', `The image has no platform ${platform}: ${has}.`);
-};
-
 const order: Readonly<Record<Kind, number>> = { signature: 0, attestation: 1, sbom: 2, other: 3 };
 
 /** The same order whatever came first over the network. */
@@ -274,8 +259,8 @@ const sorted = (attachments: readonly Attachment[]): readonly Attachment[] =>
       order[a.kind] - order[b.kind] || (a.by === b.by ? (a.digest < b.digest ? -1 : 1) : a.by === 'tag' ? -1 : 1),
   );
 
-const tooLarge = (what: string): CountersignError =>
+export const tooLarge = (what: string): CountersignError =>
   new CountersignError('failed_precondition', 'IMAGE_TOO_LARGE', `The image cannot be gathered: ${what}.`);
 
-const absent = (source: Source, digest: Digest): CountersignError =>
+export const absent = (source: Source, digest: Digest): CountersignError =>
   new CountersignError('not_found', 'MANIFEST_NOT_FOUND', `${source.name} has no manifest ${digest}.`);

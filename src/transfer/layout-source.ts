@@ -70,12 +70,14 @@ export const openLayout = async (folder: string, wanted?: string): Promise<Layou
     tagged: async (tag) => {
       const [, hex, suffix = ''] = /sha256-([0-9a-f]{64})\.(sig|att|sbom)$/.exec(tag) ?? [];
       const kind = `sha256:${hex}` === image.digest ? markedKinds[suffix] : undefined;
-      const found =
-        entries.find(({ annotations }) => annotations?.[refAnnotation] === tag) ??
-        (kind === undefined
-          ? undefined
-          : entries.find(({ annotations }) => annotations?.[kindAnnotation] === `${kindPrefix}${kind}`));
+      const named = entries.filter(({ annotations }) => annotations?.[refAnnotation] === tag);
+      const marked = entries.filter(
+        ({ annotations }) => kind !== undefined && annotations?.[kindAnnotation] === `${kindPrefix}${kind}`,
+      );
+      const [found, ...more] = unique(named.length > 0 ? named : marked);
       if (found === undefined) return undefined;
+      // Whichever was taken, the others would be lost.
+      if (more.length > 0) throw invalid(folder, `index.json lists ${1 + more.length} manifests as ${tag}`);
       const stored = await manifest(found.digest);
       if (stored === undefined) throw invalid(folder, `index.json lists ${found.digest}, which is not there`);
       return stored;

@@ -25,18 +25,23 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
   };
 
   const attachTag = async (
-    { tag, suffix }: Attachment & { readonly by: 'tag' },
-    { stored, layers }: Node,
+    attachment: Attachment & { readonly by: 'tag' },
+    node: Node,
     replace: boolean,
     context: Context,
   ): Promise<Outcome> => {
+    const { tag, suffix } = attachment;
+    const { stored, layers } = node;
     const current = await manifests.get(target, tag, context);
     if (current?.digest === stored.digest) return 'present';
     // Readers take one SBOM, and two cannot be one.
-    if (suffix === 'sbom' && current !== undefined) {
-      if (!replace) throw tagExists(repositoryName(target), tag, current.digest);
-      await manifests.put(target, tag, stored, undefined, context);
-      return 'copied';
+    if (suffix === 'sbom') {
+      if (current !== undefined && !replace) throw tagExists(repositoryName(target), tag, current.digest);
+      const put = () => conditional.put(target, tag, stored, current, context);
+      // Another was put there meanwhile: it is looked at as if it had been there.
+      return (await transport.retried(context, put)) === 'changed'
+        ? attachTag(attachment, node, replace, context)
+        : 'copied';
     }
     const held = current === undefined ? [] : layout.list(current, target);
     if (current !== undefined && layers.every((layer) => held.some((one) => layout.same(one, layer)))) return 'present';
@@ -45,7 +50,7 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
       current === undefined
         ? await transport.retried(target, context, () => conditional.put(target, tag, stored, undefined, context))
         : 'changed';
-    if (exact === 'guarded' || suffix === 'sbom') return 'copied';
+    if (exact === 'guarded') return 'copied';
     await mapParallel(layers, (layer) => updateLayers(target, tag, layer, context));
     return exact === 'unguarded' ? 'copied' : 'merged';
   };
@@ -70,6 +75,18 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
     return 'copied';
   };
 
+  /** What goes to one tag goes there in turn: of two SBOMs the second must see the first. */
+  const atTags = new Map<string, Promise<unknown>>();
+  const afterOthers = async (tag: string, work: () => Promise<Outcome>): Promise<Outcome> => {
+    const before = atTags.get(tag);
+    const working = (async () => {
+      await before?.catch(() => undefined);
+      return work();
+    })();
+    atTags.set(tag, working);
+    return working;
+  };
+
   return {
     name: repositoryName(target),
     has: async (digest, context) => (await manifests.describe(target, digest, context)) !== undefined,
@@ -88,7 +105,7 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
     },
     attach: (attachment, node, replace, context) =>
       attachment.by === 'tag'
-        ? attachTag(attachment, node, replace, context)
+        ? afterOthers(attachment.tag, () => attachTag(attachment, node, replace, context))
         : attachReferrer(attachment, node, context),
   };
 };

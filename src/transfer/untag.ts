@@ -32,16 +32,15 @@ export const refusedOnly = (error: unknown): 'refused' => {
 };
 
 const byCopy = async (
-  { manifests, conditional, transport }: Registries,
+  { manifests, conditional }: Registries,
   target: Target,
   tag: string,
   original: StoredManifest,
   context: Context,
 ): Promise<'removed' | 'absent' | 'changed' | 'refused'> => {
   const copy = copyOf(original, tag);
-  // Does it delete by digest? Found out before the tag is touched.
-  await transport.retried(context, () => manifests.put(target, copy.digest, copy, undefined, context));
-  if ((await manifests.remove(target, copy.digest, context)) !== 'removed') return 'refused';
+  // Does it delete by digest? Asked of what is not there, before the tag is touched.
+  if ((await manifests.remove(target, copy.digest, context)) === 'refused') return 'refused';
   const current = await manifests.get(target, tag, context);
   if (current === undefined) return 'absent';
   if (current.digest !== original.digest && current.digest !== copy.digest) return 'changed';

@@ -3,7 +3,8 @@ import { describe, it, type TestContext } from 'node:test';
 import type { DevRegistry } from '../../src/dev/registry.ts';
 import type { Digest } from '../../src/model/digest.ts';
 import { copy, type CopyOptions } from '../../src/transfer/copy.ts';
-import { findPlatform, gather } from '../../src/transfer/gather.ts';
+import { findPlatform } from '../../src/transfer/find-platform.ts';
+import { gather } from '../../src/transfer/gather.ts';
 import { repositorySource } from '../../src/transfer/repository.ts';
 import { repositorySink } from '../../src/transfer/repository-sink.ts';
 import { context, type Everything, pushEverything, registries, registry, repository } from './world.ts';
@@ -168,4 +169,27 @@ describe('copy', () => {
       message: /linux\/amd64, linux\/arm64/,
     });
   });
+
+  for (const etag of [true, 'ignored'] as const) {
+    it(`of two SBOMs, of two repositories, one is not lost silently, conditions ${etag === true ? 'honoured' : 'ignored'}`, async (test) => {
+      const [source, sink] = [await registry(test), await registry(test, { etag })];
+      const [beside, apart] = [repository(source.host, 'acme/app'), repository(source.host, 'acme/signatures')];
+      const digest = await beside.image('app', 'v1');
+      const sboms = [await beside.signatures(digest, ['one bill'], 'sbom')];
+      sboms.push(await apart.signatures(digest, ['another bill'], 'sbom'));
+      const parts = registries(test);
+      const sources = ['acme/app', 'acme/signatures'].map((name) =>
+        repositorySource(parts, { registry: source.host, repository: name }),
+      );
+      const [from = assert.fail()] = sources;
+      const graph = await gather({ source: from, digest }, { attachedIn: sources }, context(test));
+      const to = repositorySink(parts, { registry: sink.host, repository: 'mirror/app' }, 50);
+      const copying = (force: boolean) => copy(graph, { image: to, attached: to, tag: 'v1', force }, context(test));
+      await assert.rejects(copying(false), { code: 'already_exists', reason: 'TAG_EXISTS' });
+      const { manifests } = await copying(true);
+      assert.equal(manifests.filter(({ role }) => role === 'sbom').length, 2);
+      const there = await repository(sink.host, 'mirror/app').manifest(`${digest.replace(':', '-')}.sbom`);
+      assert.ok(sboms.includes(there.digest));
+    });
+  }
 });

@@ -149,4 +149,19 @@ describe('OCI layouts', () => {
     assert.equal((await openLayout(dir, digestOf(Buffer.from(one)))).image, digestOf(Buffer.from(one)));
     await assert.rejects(openLayout(dir, 'three'), { code: 'not_found' });
   });
+
+  it('of which index.json lists two signature manifests of the image is not loaded by half', async (test) => {
+    const config = entryOf('{}', 'application/vnd.oci.empty.v1+json');
+    const of = (text: string) =>
+      JSON.stringify({ schemaVersion: 2, mediaType: ociManifest, config, layers: [], annotations: { text } });
+    const [image, one, two] = [of('image'), of('one'), of('two')];
+    const marked = (blob: string, kind: string) => ({
+      ...entryOf(blob),
+      annotations: { kind: `dev.cosignproject.cosign/${kind}` },
+    });
+    const entries = [marked(image, 'image'), marked(one, 'sigs'), marked(two, 'sigs')];
+    const dir = await layoutOf(test, ['{}', image, one, two], entries);
+    const sink = await registry(test);
+    await assert.rejects(load(test, dir, sink.host), { reason: 'LAYOUT_INVALID', message: /lists 2 manifests as/ });
+  });
 });

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { describe, it } from 'node:test';
-import { sha256, type Digest } from '../../src/model/digest.ts';
+import type { Manifest } from '../../src/dev/registry-client.ts';
+import { type Digest, sha256 } from '../../src/model/digest.ts';
 import { copy } from '../../src/transfer/copy.ts';
 import type { Attachment, Graph, Node } from '../../src/transfer/gather.ts';
 import type { Sink } from '../../src/transfer/sink.ts';
@@ -82,6 +84,31 @@ describe('tree', () => {
     assert.equal(signatures.out.trim().split('\n').length, 3, signatures.err);
     assert.equal((await capture(['copy', image, `${host}/acme/copy:v1`], bare)).code, 5);
     assert.equal((await capture(['clean', image, '--type', 'sbom', '--force'], bare)).code, 0);
+  });
+
+  it('leaves out what cannot be read, and names it; copy does not', async (test) => {
+    const { host } = await registry(test);
+    const made = await pushEverything(host, 'acme/app', true);
+    const { manifest } = await made.there.manifest(made.bundle);
+    const odd = await made.there.putManifest({ ...manifest, schemaVersion: 3 } as Manifest);
+    const digest = `sha512:${hash('sha512', 'long')}`;
+    await fetch(`http://${host}/v2/acme/app/blobs/uploads/?digest=${digest}`, { method: 'POST', body: 'long' });
+    const elsewhere = { mediaType: 'text/plain', digest, size: 4 };
+    const long = await made.there.putManifest({ ...manifest, layers: [elsewhere] } as unknown as Manifest);
+    const image = `${host}/acme/app:v1`;
+    const shown = await capture(['tree', image], bare);
+    assert.equal(shown.code, 0, shown.err);
+    assert.match(shown.out, new RegExp(`^left out ${odd}: it is no valid manifest$`, 'm'));
+    assert.match(shown.out, new RegExp(long));
+    for (const argv of [
+      ['download', 'signature', image],
+      ['clean', image, '--type', 'sbom', '--force'],
+    ]) {
+      const done = await capture(argv, bare);
+      assert.equal(done.code, 0, done.err);
+      assert.match(done.err, new RegExp(`left out ${odd}`));
+    }
+    assert.notEqual((await capture(['copy', image, `${host}/acme/copy:v1`], bare)).code, 0);
   });
 
   it('takes for an SBOM what is one by its type', () => {
