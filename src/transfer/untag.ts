@@ -25,9 +25,11 @@ export const untag = async (
   return byCopy(registries, target, tag, there, context).catch(refusedOnly);
 };
 
+const refusals = ['REGISTRY_ACCESS_DENIED', 'REGISTRY_REFUSED', 'TAG_IMMUTABLE'];
+
 /** A registry that refuses to be written to refuses this, too. */
 export const refusedOnly = (error: unknown): 'refused' => {
-  if (error instanceof CountersignError && error.code === 'failed_precondition') return 'refused';
+  if (error instanceof CountersignError && refusals.includes(error.reason)) return 'refused';
   throw error;
 };
 
