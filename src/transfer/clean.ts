@@ -1,5 +1,6 @@
 import type { Context } from '../model/context.ts';
 import type { Digest } from '../model/digest.ts';
+import { dockerConfig, ociConfig } from '../registry/media-types.ts';
 import type { Attachment, Graph } from './gather.ts';
 import { manifestsOf } from './gather.ts';
 import type { Registries } from './repository.ts';
@@ -21,8 +22,11 @@ export type Cleaned = {
   readonly outcome: 'removed' | 'absent' | 'unlisted' | 'refused' | 'changed' | 'kept' | 'failed' | 'not tried';
 };
 
-/** BuildKit's attestations refer to an image, and the index above it lists them: without them it cannot be copied. */
-const partOfIndex = 'application/vnd.docker.attestation.manifest.v1+json';
+/**
+ * What is more than something attached: BuildKit's attestations refer to an image, and the index above it lists them, so that it cannot be copied
+ * without; an image may refer to another.
+ */
+const ownLife = ['application/vnd.docker.attestation.manifest.v1+json', ociConfig, dockerConfig];
 
 /**
  * What of the attachments of these subjects is of that type, and what is attached to these in turn: in the order in which it can go. Asks nobody;
@@ -39,7 +43,7 @@ export const planCleaning = (graph: Graph, type: CleanType, subjects: readonly D
   const isKept = (one: Attachment): boolean =>
     one.from.target === undefined ||
     listed.has(one.digest) ||
-    (one.by === 'referrer' && (one.artifactType === partOfIndex || attachedAgain(one)));
+    (one.by === 'referrer' && (ownLife.includes(one.artifactType) || attachedAgain(one)));
   const keepsItsOwn = (one: Attachment): boolean =>
     isKept(one) || attachedAgain(one) || (one.by === 'tag' && one.suffix === 'sbom');
 

@@ -56,13 +56,13 @@ export const download = async (
 
 const signatureAnnotation = 'dev.cosignproject.cosign/signature';
 
-/** Of a DSSE envelope, bare or in a bundle. */
+/** Of a DSSE envelope, bare or in a bundle, or of a statement without one. */
 const predicateTypeIn = (content: Uint8Array): string | undefined => {
   const outer = parseJsonObject(content);
   const envelope = (outer?.['dsseEnvelope'] ?? outer) as Readonly<Record<string, unknown>> | undefined;
   const payload = envelope?.['payload'];
-  if (typeof payload !== 'string') return undefined;
-  const type = parseJsonObject(Buffer.from(payload, 'base64'))?.['predicateType'];
+  const statement = typeof payload === 'string' ? parseJsonObject(Buffer.from(payload, 'base64')) : outer;
+  const type = statement?.['predicateType'];
   return typeof type === 'string' ? type : undefined;
 };
 

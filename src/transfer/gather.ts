@@ -253,11 +253,14 @@ const asBlob = ({ mediaType, digest, size }: ManifestDescriptor): BlobDescriptor
 const order: Readonly<Record<Kind, number>> = { signature: 0, attestation: 1, sbom: 2, other: 3 };
 
 /** The same order whatever came first over the network. */
-const sorted = (attachments: readonly Attachment[]): readonly Attachment[] =>
-  attachments.toSorted(
-    (a, b) =>
-      order[a.kind] - order[b.kind] || (a.by === b.by ? (a.digest < b.digest ? -1 : 1) : a.by === 'tag' ? -1 : 1),
-  );
+const sorted = (attachments: readonly Attachment[]): readonly Attachment[] => {
+  const keyOf = ({ kind, by, digest, subject, from }: Attachment): string =>
+    [order[kind], by === 'tag' ? 0 : 1, digest, subject, from.name].join(' ');
+  return attachments
+    .map((one) => ({ one, key: keyOf(one) }))
+    .toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    .map(({ one }) => one);
+};
 
 export const tooLarge = (what: string): CountersignError =>
   new CountersignError('failed_precondition', 'IMAGE_TOO_LARGE', `The image cannot be gathered: ${what}.`);

@@ -67,6 +67,19 @@ describe('download', () => {
     assert.match(err, new RegExp(`left out ${digestOf(garbage)}: it is no JSON`));
   });
 
+  it('finds a statement by its predicate in an envelope, and without one', async (test) => {
+    const statement = (n: number) => JSON.stringify({ predicateType: 'https://example.com/wanted', n });
+    const envelope = JSON.stringify({ payload: Buffer.from(statement(1)).toString('base64') });
+    const other = JSON.stringify({ predicateType: 'https://example.com/other' });
+    const image = await attached(
+      test,
+      'att',
+      [statement(2), envelope, other].map((text) => Buffer.from(text)),
+    );
+    const argv = ['download', 'attestation', image, '--predicate-type', 'https://example.com/wanted'];
+    assert.equal((await capture(argv, bare)).out, `${statement(2)}\n${envelope}\n`);
+  });
+
   it('as JSON gives digests, types and annotations, with the content or its file', async (test) => {
     const annotations = {
       'dev.cosignproject.cosign/signature': 'c2ln',

@@ -180,6 +180,18 @@ describe('clean leaves what is not its own', () => {
     await there.manifest(attestation);
   });
 
+  it('an image that refers to the image, and what is attached to that one', async (test) => {
+    const { host, there, image } = await started(test);
+    const { manifest } = await there.manifest(image);
+    const subject = { mediaType: ociManifest, digest: image, size: (await there.manifest(image)).size };
+    const derived = await there.putManifest({ ...manifest, subject } as Manifest, 'derived');
+    const signature = await there.signatures(derived, ['of the derived one']);
+    const { code, outcomes } = await cleaned(`${host}/acme/app:v1`, 'referrer', '--force');
+    assert.deepEqual([code, outcomes], [10, ['kept']]);
+    assert.equal((await there.manifest('derived')).digest, derived);
+    assert.equal((await there.manifest(tagOf(derived, '.sig'))).digest, signature);
+  });
+
   it('says what was done before the registry failed', async (test) => {
     const { host } = await registry(test);
     const made = await pushEverything(host, 'acme/app', true);
