@@ -21,7 +21,15 @@ const ours = async (argv: readonly string[], env: Readonly<Record<string, string
   return finished;
 };
 
-const skip = skipWithout('cosign-2.5.0', 'cosign-3.1.1', 'crane', 'docker-registry', 'distribution', 'ggcr-registry');
+const skip = skipWithout(
+  'cosign-2.5.0',
+  'cosign-3.1.1',
+  'crane',
+  'oras',
+  'docker-registry',
+  'distribution',
+  'ggcr-registry',
+);
 
 describe('attachments in several places', { skip }, () => {
   before(async () => {
@@ -99,4 +107,45 @@ describe('attachments in several places', { skip }, () => {
       assert.equal(out, theirs);
     }
   });
+
+  const started: Readonly<Record<string, () => Promise<Registry>>> = {
+    'ggcr without referrers': () => startGgcrRegistry({ referrers: false }),
+    'distribution 2.8': () => startDockerRegistry(),
+    'distribution 3.1': () => startDistribution({}),
+  };
+  for (const [name, start] of Object.entries(started)) {
+    it(`clean on ${name} leaves what oras attached, and cosign signs again after it`, async (test) => {
+      const registry = await start();
+      test.after(() => registry.stop());
+      const image = await pushTestImage(registry, 'again/app:v1');
+      const file = join(temporaryFolder('attached'), 'note.txt');
+      writeFileSync(file, 'a note');
+      const sign = async () => {
+        for (const [version, legacy] of [
+          ['2.5.0', true],
+          ['3.1.1', false],
+        ] as const) {
+          succeeded(await cosignSign({ ref: image.ref, key: key.privateKey, version, legacy }));
+        }
+      };
+      await sign();
+      await ours(['clean', image.ref, '--type', 'all', '--force']);
+      await sign();
+      const call = { ref: image.ref, key: key.publicKey, version: '3.1.1' } as const;
+      for (const legacy of [true, false]) succeeded(await cosignVerify({ ...call, legacy }));
+      const attach = ['attach', '--plain-http', '--disable-path-validation', '--artifact-type', 'text/x', image.ref];
+      succeeded(await run('oras', [...attach, file]));
+      await ours(['clean', image.ref, '--type', 'all', '--force']);
+      for (const legacy of [true, false]) assert.notEqual((await cosignVerify({ ...call, legacy })).code, 0);
+      const discover = ['discover', '--plain-http', '--format', 'json', image.ref];
+      const { referrers } = JSON.parse(succeeded(await run('oras', discover)).stdout) as {
+        readonly referrers: readonly { readonly artifactType: string }[];
+      };
+      assert.deepEqual(
+        referrers.map(({ artifactType }) => artifactType),
+        ['text/x'],
+      );
+      succeeded(await run('crane', ['validate', '--remote', image.ref, '--insecure']));
+    });
+  }
 });
