@@ -3,7 +3,7 @@ import { clean as remove, type Cleaned, type CleanType, planCleaning, type Plann
 import { attachmentName } from '../transfer/copy.ts';
 import { gather, manifestsOf } from '../transfer/gather.ts';
 import { repositorySource } from '../transfer/repository.ts';
-import { type Command, type Input, type Terminal, UsageError } from './command.ts';
+import { type Command, type Input, type Option, type Terminal, UsageError } from './command.ts';
 import { settleMs } from './copy.ts';
 import { exitCode } from './exit-codes.ts';
 import { describeFailure, type Failure } from './failure.ts';
@@ -20,6 +20,12 @@ import {
 
 const types: readonly CleanType[] = ['signature', 'attestation', 'sbom', 'referrer', 'all'];
 
+/** Not by the environment: whatever image has the same digest shares what lies in a repository for signatures. */
+const named = ({ env: _, ...option }: Option): Option =>
+  option.name === 'signature-repository'
+    ? { ...option, help: `${option.help}; every image of the same digest shares what lies there` }
+    : option;
+
 export const clean: Command = {
   name: 'clean',
   summary: 'remove signatures, attestations and SBOMs of an image; never the image',
@@ -32,7 +38,7 @@ export const clean: Command = {
     { name: 'dry-run', type: 'flag', help: 'say what would be removed, and remove nothing' },
     { name: 'force', short: 'f', type: 'flag', help: 'remove it; there is no way back' },
     { name: 'recursive', short: 'r', type: 'flag', help: 'those of the images below an index as well' },
-    ...attachedOptions,
+    ...attachedOptions.map(named),
     ...registryOptions,
   ],
   examples: [

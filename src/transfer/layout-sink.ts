@@ -7,7 +7,14 @@ import { signatureLayers } from '../registry/signature-layers.ts';
 import type { Attachment } from './gather.ts';
 import { tagExists } from './repository-sink.ts';
 import { layoutFiles } from './layout-files.ts';
-import { kindAnnotation, kindPrefix, type LayoutEntry, readEntries, refAnnotation } from './layout-source.ts';
+import {
+  kindAnnotation,
+  kindPrefix,
+  type LayoutEntry,
+  listsOtherImages,
+  readEntries,
+  refAnnotation,
+} from './layout-source.ts';
 import type { Outcome, Sink } from './sink.ts';
 import { isIndex } from './source.ts';
 
@@ -26,8 +33,7 @@ export const openLayoutSink = async (
 ): Promise<Sink & { finish(): Promise<void> }> => {
   const files = layoutFiles(folder);
   const there = await readEntries(files);
-  const other = there?.some(({ digest }) => digest === root) === false && there.length > 0;
-  if (other && !force) {
+  if (there !== undefined && !force && (await listsOtherImages(files, there, root))) {
     throw new CountersignError(
       'already_exists',
       'LAYOUT_TAKEN',

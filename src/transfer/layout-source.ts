@@ -93,6 +93,39 @@ export const openLayout = async (folder: string, wanted?: string): Promise<Layou
   return { source, image: image.digest, tag: ref };
 };
 
+/** Does the layout list an image that is neither this one nor below it nor attached to anything? What is not there any more does not count. */
+export const listsOtherImages = async (
+  files: LayoutFiles,
+  entries: readonly LayoutEntry[],
+  root: Digest,
+): Promise<boolean> => {
+  const referring = await findReferring(files);
+  const own = new Set<string>([root, ...[...referring.values()].flat().map(({ digest }) => digest)]);
+  for (const digest of own) {
+    const body = isDigest(digest) ? await files.readBlob(digest, maxManifestBytes) : undefined;
+    const below = body && parseJsonObject(body)?.['manifests'];
+    if (Array.isArray(below)) for (const entry of below) own.add(String(entry?.digest));
+  }
+  for (const entry of imagesIn(entries, own)) {
+    const { artifactType } = entry as ManifestDescriptor;
+    if ((artifactType ?? '') === '' && (await files.hasBlob(entry))) return true;
+  }
+  return false;
+};
+
+const refOf = (entry: LayoutEntry): string => entry.annotations?.[refAnnotation] ?? '';
+const kindOf = (entry: LayoutEntry): string => entry.annotations?.[kindAnnotation] ?? '';
+
+/** What may be an image, not something attached. */
+const imagesIn = (entries: readonly LayoutEntry[], not: ReadonlySet<string>): readonly LayoutEntry[] =>
+  entries.filter(
+    (entry) =>
+      manifestTypes.includes(entry.mediaType) &&
+      !/\/(sigs|atts)$/.test(kindOf(entry)) &&
+      !cosignTag.test(refOf(entry)) &&
+      !not.has(entry.digest),
+  );
+
 /** Undefined when there is no index.json. */
 export const readEntries = async (files: LayoutFiles): Promise<readonly LayoutEntry[] | undefined> => {
   const content = await files.read('index.json', maxIndexBytes);
@@ -139,15 +172,7 @@ const chooseImage = (
   isReferring: ReadonlySet<string>,
   wanted: string | undefined,
 ): LayoutEntry => {
-  const refOf = (entry: LayoutEntry): string => entry.annotations?.[refAnnotation] ?? '';
-  const kindOf = (entry: LayoutEntry): string => entry.annotations?.[kindAnnotation] ?? '';
-  const images = entries.filter(
-    (entry) =>
-      manifestTypes.includes(entry.mediaType) &&
-      !/\/(sigs|atts)$/.test(kindOf(entry)) &&
-      !cosignTag.test(refOf(entry)) &&
-      !isReferring.has(entry.digest),
-  );
+  const images = imagesIn(entries, isReferring);
   const fitting =
     wanted === undefined ? images : entries.filter((entry) => refOf(entry) === wanted || entry.digest === wanted);
   const marked = fitting.filter((entry) => [`${kindPrefix}image`, `${kindPrefix}imageIndex`].includes(kindOf(entry)));

@@ -59,6 +59,21 @@ describe('clean leaves what is not its own', () => {
     assert.ok(!(await there.tags()).includes(tagOf(image, '.sbom')));
   });
 
+  it('a repository for signatures that the environment names, as other images of that digest share it', async (test) => {
+    const { host, there, image } = await started(test);
+    await there.signatures(image, ['beside']);
+    const shared = repository(host, 'acme/signatures');
+    const signature = await shared.signatures(image, ['shared']);
+    const [name, tag] = [`${host}/acme/signatures`, tagOf(image, '.sig')];
+    const argv = ['clean', `${host}/acme/app:v1`, '--type', 'all', '--force'];
+    const done = await capture(argv, { HOME: '/nonexistent', COSIGN_REPOSITORY: name });
+    assert.equal(done.code, 0, done.err);
+    assert.equal((await shared.manifest(tag)).digest, signature);
+    assert.ok(!(await there.tags()).includes(tag));
+    await cleaned(`${host}/acme/app:v1`, 'all', '--force', '--signature-repository', name);
+    assert.ok(!(await shared.tags()).includes(tag));
+  });
+
   it('a tag as it was, where nothing can be deleted', async (test) => {
     const { there, image, through } = await started(test);
     const sig = await there.signatures(image, ['one']);

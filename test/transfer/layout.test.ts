@@ -129,6 +129,21 @@ describe('OCI layouts', () => {
     assert.equal((await openLayout(dir)).image, made.amd64);
   });
 
+  it('another image beside the same one in a folder stays listed without force', async (test) => {
+    const { dir, index, made, source, blobAt } = await saved(test);
+    await save(test, source.host, made.index, dir);
+    const config = entryOf('{}', 'application/vnd.oci.empty.v1+json');
+    const other = JSON.stringify({ schemaVersion: 2, mediaType: ociManifest, config, layers: [] });
+    const listed = { ...entryOf(other), annotations: { 'org.opencontainers.image.ref.name': 'v2' } };
+    await writeFile(join(dir, 'index.json'), JSON.stringify({ ...index, manifests: [...index.manifests, listed] }));
+    await save(test, source.host, made.index, dir);
+    await writeFile(blobAt(listed.digest), other);
+    await writeFile(join(dir, 'index.json'), JSON.stringify({ ...index, manifests: [...index.manifests, listed] }));
+    await assert.rejects(save(test, source.host, made.index, dir), { reason: 'LAYOUT_TAKEN' });
+    assert.match(await readFile(join(dir, 'index.json'), 'utf8'), new RegExp(listed.digest));
+    await save(test, source.host, made.index, dir, true);
+  });
+
   it('with several images one must be chosen, by tag or digest', async (test) => {
     const image = (text: string): string =>
       JSON.stringify({
