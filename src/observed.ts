@@ -4,7 +4,15 @@ import { toCountersignError } from './model/error.ts';
 import { repositoryName, type ResolvedImage } from './model/subject.ts';
 import type { Registry } from './registry/port.ts';
 import type { KeysByName } from './signing/ports.ts';
-import { type Leg, recordDecision, recordKeyError, recordLeg, recordRegistryError } from './telemetry/metrics.ts';
+import type { Lease } from './registry/lease.ts';
+import {
+  type Leg,
+  recordDecision,
+  recordKeyError,
+  recordLeaseWait,
+  recordLeg,
+  recordRegistryError,
+} from './telemetry/metrics.ts';
 import { tracingEnabled, withClientSpan, withSpan, withSyncSpan } from './telemetry/spans.ts';
 
 /*
@@ -97,6 +105,27 @@ export const observeRegistry = (registry: Registry): Registry => {
     close: () => registry.close(),
   };
 };
+
+/** Span `registry.lease`, from asking for a lease to its end, and the time until it was had, by outcome. */
+export const observeLease = (lease: Lease): Lease => ({
+  hold: (name, context, work) =>
+    withClientSpan('registry.lease', none, async () => {
+      const start = performance.now();
+      const record = (outcome: string): void => recordLeaseWait((performance.now() - start) / 1000, outcome);
+      let held = false;
+      try {
+        return await lease.hold(name, context, (mine) => {
+          held = true;
+          record('held');
+          return work(mine);
+        });
+      } catch (error) {
+        if (!held) record(toCountersignError(error).reason);
+        throw error;
+      }
+    }),
+  close: () => lease.close(),
+});
 
 /** Span `policy.decide`, leg `policy`, decisions by rule. */
 export const observeDecide =

@@ -20,10 +20,11 @@ import { openKeyring } from './keys/keyring.ts';
 import { CountersignError } from './model/error.ts';
 import { createHttpClient, type HttpClientOptions } from './net/http.ts';
 import { readTlsFiles } from './net/tls.ts';
-import { observeAudit, observeDecide, observeKeys, observeRegistry } from './observed.ts';
+import { observeAudit, observeDecide, observeKeys, observeLease, observeRegistry } from './observed.ts';
 import { openPolicy } from './open-policy.ts';
 import { loadCredentials } from './registry/credentials.ts';
 import { namedRegistry } from './registry/named.ts';
+import { openLease } from './registry/open-lease.ts';
 import { createRegistry } from './registry/registry.ts';
 import { createService } from './service.ts';
 import { createRepeats } from './signing/repeats.ts';
@@ -85,6 +86,20 @@ export const startService = async (
   // Callers say which registry is asked, and registries what is asked next: only what is named may be at a private address.
   const named = namedRegistry(config.registry, names, () => policy.repositories());
   const http = createHttpClient({ ...outbound, plainHttpHosts, named });
+  const lease =
+    config.registry.lease &&
+    observeLease(
+      await openLease(config.registry.lease, {
+        allowPrivate,
+        told: (problem) =>
+          problem === undefined
+            ? logger.info({}, 'leases can be had')
+            : logger.warn({ err: problem }, 'no leases can be had: signatures at tags fail meanwhile'),
+        warn: (problem) =>
+          logger.warn({ err: problem }, 'the password file of registry.lease changed; the old one counts'),
+      }),
+    );
+  opened.defer(async () => lease?.close());
   const registry = createRegistry({
     http,
     credentials,
@@ -94,6 +109,7 @@ export const startService = async (
     destinations,
     settleMs,
     tries,
+    lease,
   });
   opened.defer(() => registry.close());
   const issuerHttp = createHttpClient({ ...outbound, plainHttpHosts: plainTextHosts(config.callers) });

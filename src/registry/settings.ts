@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { CountersignError } from '../model/error.ts';
 import { allowEntryProblem } from './allow-list.ts';
 import { ambientProblem, credentialSettings, variableName } from './credential-settings.ts';
+import { leaseProblem, leaseSettings } from './lease-settings.ts';
 import { parseRepository } from './reference.ts';
 
 const host = z
@@ -116,15 +117,23 @@ const sections = z.strictObject({
         'conditions, signatures at tags are answered after they were seen to lie there this long after their write. 0, only where ' +
         'nothing but one process writes signatures: at once.',
     ),
+  lease: leaseSettings
+    .optional()
+    .describe(
+      'A store of leases, by which replicas that write to one tag exclude each other, so that nothing has to settle. All that ' +
+        'write signatures there must have the same. Without it: none.',
+    ),
   tries: z.int().min(1).max(10).default(3).describe('Attempts of a request that failed in a way that may pass.'),
 });
 
 /** The `registry` section of the configuration. */
-export const registrySettings = sections.superRefine(({ credentials, plainHttpHosts }, context) => {
+export const registrySettings = sections.superRefine(({ credentials, plainHttpHosts, lease, settleMs }, context) => {
   for (const [name, settings] of Object.entries(credentials)) {
     const message = ambientProblem(name, settings, plainHttpHosts);
     if (message !== undefined) context.addIssue({ code: 'custom', path: ['credentials', name, 'ambient'], message });
   }
+  const problem = lease === undefined ? undefined : leaseProblem(lease, settleMs);
+  if (problem !== undefined) context.addIssue({ code: 'custom', path: [...problem.path], message: problem.message });
 });
 
 export type RegistrySettings = z.infer<typeof registrySettings>;

@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Context } from '../model/context.ts';
 import type { Digest } from '../model/digest.ts';
 import { repositoryName } from '../model/subject.ts';
+import { recordRegistryError } from '../telemetry/metrics.ts';
 import type { ManifestDescriptor } from './manifest.ts';
 import type { Target } from './target.ts';
 
@@ -36,6 +37,10 @@ export type TagQueue = {
   written: readonly ManifestDescriptor[];
   /** What lay at the tag when a condition was said not to hold. */
   refusedOver: Digest | 'absent' | undefined;
+  /** Others' entries may have been overwritten without a lease: when to look after them, and how often that was put off. */
+  owes: { readonly at: number; readonly times: number } | undefined;
+  /** Sets or puts off `owes`, by so many milliseconds; it is given up after 20 times. */
+  owe(ms: number): void;
   /**
    * Drops those who have gone; waits until there is something to write, after a pause for what was tried before, or to read
    * back. False: nobody is left, and this queue has ended.
@@ -82,11 +87,15 @@ export const createTagQueues = (): TagQueues => {
 type Opened = { readonly queue: TagQueue; wake(): void };
 
 /** `ended` is called the moment the queue is found empty, so that nobody joins a queue that nobody works on. */
+const maxOwed = 20;
+
 const open = (target: Target, tag: string, settleMs: number, first: Waiter, ended: () => void): Opened => {
   let wake: () => void = () => undefined;
   const sleep = (ms: number): Promise<void> =>
     new Promise((resolve) => {
       const timer = globalThis.setTimeout(resolve, ms);
+      // What is only owed keeps no process from ending.
+      if (queue.waiters.length === 0) timer.unref();
       wake = () => {
         clearTimeout(timer);
         resolve();
@@ -104,10 +113,16 @@ const open = (target: Target, tag: string, settleMs: number, first: Waiter, ende
     oldReadings: 0,
     written: [],
     refusedOver: undefined,
+    owes: undefined,
+    owe: (ms) => {
+      const times = (queue.owes?.times ?? 0) + 1;
+      queue.owes = times > maxOwed ? undefined : { at: performance.now() + ms, times };
+      if (queue.owes === undefined) recordRegistryError('LEASE_REPAIR_FAILED');
+    },
     turn: async (pauseMs) => {
       for (;;) {
         queue.waiters = queue.waiters.filter((waiter) => !waiter.context.signal.aborted);
-        if (queue.waiters.length === 0) {
+        if (queue.waiters.length === 0 && queue.owes === undefined) {
           ended();
           return false;
         }
@@ -117,7 +132,10 @@ const open = (target: Target, tag: string, settleMs: number, first: Waiter, ende
           await setTimeout(pauseMs(tries));
           return true;
         }
-        const due = Math.min(...queue.waiters.map((waiter) => waiter.due ?? 0));
+        const due = Math.min(
+          queue.owes?.at ?? Number.POSITIVE_INFINITY,
+          ...queue.waiters.map((waiter) => waiter.due ?? 0),
+        );
         const wait = due - performance.now();
         if (wait <= 0) return true;
         await sleep(wait);

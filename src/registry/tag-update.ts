@@ -1,5 +1,5 @@
 import { assertLive, type Context, openContext, remainingMs } from '../model/context.ts';
-import { type Digest, sha256 } from '../model/digest.ts';
+import { type Digest, isDigest, sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import { repositoryName } from '../model/subject.ts';
 import { waitFor } from '../model/wait.ts';
@@ -7,7 +7,7 @@ import { pause } from '../net/retry.ts';
 import type { Blobs } from './blobs.ts';
 import type { ConditionalPut } from './conditional-put.ts';
 import { mayHaveHappened, withStored } from './errors.ts';
-import type { Lease } from './lease.ts';
+import type { Held, Lease } from './lease.ts';
 import type { ManifestDescriptor, StoredManifest } from './manifest.ts';
 import type { Manifests } from './manifests.ts';
 import type { TagLayout } from './tag-layout.ts';
@@ -21,7 +21,7 @@ export type TagPorts = {
   readonly manifests: Manifests;
   readonly blobs: Blobs;
   readonly conditional: ConditionalPut;
-  /** Where there is one, nobody else writes between a reading and its write, and nothing has to settle. */
+  /** Where there is one, nobody else writes between a reading and its write, and nothing has to settle while it is certain. */
   readonly lease: Lease | undefined;
 };
 
@@ -29,6 +29,8 @@ const maxWrites = 10;
 const maxFailures = 3;
 const firstPauseMs = 40;
 const maxPauseMs = 1_000;
+/** For the work of nobody who waits: milliseconds. */
+const ownWorkMs = 30_000;
 
 /**
  * Adds entries to what lies at tags, so that concurrent writers lose none.
@@ -40,18 +42,23 @@ const maxPauseMs = 1_000;
  * itself was seen to be slow); one that is gone by then is written again, with all others that were seen beside it. So
  * nothing is lost as long as no writer takes longer than the settling time between its reading and the end of its write.
  *
+ * With a lease, entries are written under it, and count as soon as it has ended and was certain; where it was not, all is as
+ * without. Whoever finds after a write that the lease was lost may have overwritten what others, who had it meanwhile, take for
+ * certain: their manifest is named in the note of the lease, and what it held is written again, whether anybody waits or not.
+ * A write whose answer did not come keeps the lease for as long as it may take.
+ *
  * An entry is written at most 10 times. Throws what the registry failed with; `unavailable`, reason `TAG_CONTENDED`, when
  * others keep overwriting. An error, the end of the context included, names in its metadata (`stored`) the manifest in which
  * the entry was written, or may have been: it may lie there still.
  */
-export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredSettleMs: number): TagUpdater => {
+export const createTagUpdater = (ports: TagPorts, layout: TagLayout, settleMs: number): TagUpdater => {
   const { manifests, blobs, conditional, lease } = ports;
-  const settleMs = lease === undefined ? configuredSettleMs : 0;
   const queues = createTagQueues();
 
-  /** Reads, judges by it what was written before, and writes what is missing. */
-  const round = async (queue: TagQueue, context: Context): Promise<void> => {
+  /** Reads, judges by it what was written before, and writes what is missing; where there are leases, only with one. */
+  const round = async (queue: TagQueue, context: Context, held?: Held): Promise<Done> => {
     const { target, tag } = queue;
+    const done: Done = { stored: undefined, open: undefined, finished: false, pauseMs: 0 };
     const readAt = performance.now();
     const current = await manifests.get(target, tag, context);
     const listed = layout.list(current, target);
@@ -60,20 +67,23 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
     queue.refusedOver = undefined;
 
     const wasLost = judge(queue, current, isThere, readAt);
+    if (lease !== undefined && held === undefined) return done;
+    if (held !== undefined && queue.owes !== undefined) await recall(queue, current, held);
     const unwritten = queue.waiters.filter((waiter) => waiter.due === undefined);
     const beside = current === undefined ? [] : queue.written.filter((entry) => !isThere(entry));
-    if (unwritten.length + beside.length === 0) return;
+    if (unwritten.length + beside.length === 0) return { ...done, finished: true };
     // Others are busy, or the registry is slow: a pause first, and then another reading.
-    if (wasLost) return;
+    if (wasLost) return done;
     queue.reject(
       unwritten.filter((waiter) => waiter.tries >= maxWrites),
       contended(target, tag),
     );
     const writing = unwritten.filter((waiter) => waiter.tries < maxWrites);
     const added = unique(layout, [...writing.map((waiter) => waiter.entry), ...beside]);
-    if (added.length === 0) return;
+    if (added.length === 0) return done;
     try {
-      await write(queue, current, [...listed, ...added], writing, readAt, context);
+      await write({ queue, current, entries: [...listed, ...added], writing, readAt, context, held, done });
+      done.finished = done.stored !== undefined;
     } catch (error) {
       for (const waiter of writing) waiter.failures++;
       const wait = error instanceof CountersignError ? error.retryAfterMs : undefined;
@@ -85,9 +95,18 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
           writing.filter((waiter) => !again.includes(waiter)),
           error,
         );
-        await pause(wait, context);
+        done.pauseMs = wait;
       }
     }
+    return done;
+  };
+
+  /** What others wrote while the lease was lost counts as seen beside ours. */
+  const recall = async (queue: TagQueue, current: StoredManifest | undefined, held: Held): Promise<void> => {
+    const noted = await held.noted();
+    if (noted === undefined || !isDigest(noted) || noted === current?.digest) return;
+    const theirs = await manifests.get(queue.target, noted, held.context);
+    if (theirs !== undefined) queue.written = unique(layout, [...queue.written, ...layout.list(theirs, queue.target)]);
   };
 
   /** Answers those whose entry is there and has settled. Was one lost that had been written? */
@@ -117,19 +136,13 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
     return wasLost;
   };
 
-  const write = async (
-    queue: TagQueue,
-    current: StoredManifest | undefined,
-    entries: readonly ManifestDescriptor[],
-    writing: readonly Waiter[],
-    readAt: number,
-    context: Context,
-  ): Promise<void> => {
+  const write = async ({ queue, current, entries, writing, readAt, context, held, done }: Writing): Promise<void> => {
     const { target, tag } = queue;
     const next = layout.build(current, entries, target);
     for (const blob of next.blobs) await blobs.ensure(target, blob, context);
+    const isCertain = held !== undefined && (await held.confirm()) === 'certain';
     const age = performance.now() - readAt;
-    if (age > queue.settleMs / 2 && settleMs > 0 && !conditional.honoured(target)) {
+    if (!isCertain && age > queue.settleMs / 2 && settleMs > 0 && !conditional.honoured(target)) {
       // Once is a retry, or a blob that need not be sent again. Twice: the registry is slower than was thought, for the others as well.
       if (++queue.oldReadings > 1) queue.settleMs = 3 * age;
       return;
@@ -140,15 +153,21 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
       waiter.tries++;
       waiter.attempted = digest;
     }
+    done.open = digest;
     const outcome = await conditional.put(target, tag, next, current, context).catch((error: unknown) => {
-      if (!mayHaveHappened(error)) for (const waiter of writing) waiter.attempted = undefined;
+      if (!mayHaveHappened(error)) {
+        done.open = undefined;
+        for (const waiter of writing) waiter.attempted = undefined;
+      }
       throw error;
     });
+    done.open = undefined;
     for (const waiter of writing) waiter.attempted = undefined;
     if (outcome === 'changed') {
       queue.refusedOver = stateOf(current);
       return;
     }
+    done.stored = digest;
     queue.written = entries;
     const writtenAt = performance.now();
     const settles = settleMs > 0 ? Math.max(queue.settleMs, 2 * (writtenAt - readAt)) : 0;
@@ -159,17 +178,45 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
     }
   };
 
+  const leasedRound = async (queue: TagQueue, context: Context, from: Lease): Promise<number> => {
+    let done: Done | undefined;
+    const name = `${repositoryName(queue.target)}:${queue.tag}`;
+    const outcome = await from.hold(name, context, async (held) => {
+      done = await round(queue, held.context, held);
+      return { note: done.stored, lingerMs: done.open === undefined ? 0 : queue.settleMs };
+    });
+    if (outcome === 'certain') {
+      // Seen there, or written, and nobody else can have been at it.
+      const now = performance.now();
+      for (const waiter of queue.waiters) if (waiter.due !== undefined) waiter.due = Math.min(waiter.due, now);
+    }
+    const wrote = done?.stored ?? done?.open;
+    if (outcome === 'lost' && wrote !== undefined) queue.owe(done?.open === undefined ? 0 : queue.settleMs);
+    else if (done?.finished) queue.owes = undefined;
+    else if (queue.owes !== undefined) queue.owe(maxPauseMs);
+    return done?.pauseMs ?? 0;
+  };
+
   const drain = async (queue: TagQueue): Promise<void> => {
     while (
       await queue.turn((tries) => Math.min(maxPauseMs, firstPauseMs * 2 ** (tries - 1)) * (0.5 + Math.random() / 2))
     ) {
-      const time = Math.max(1, ...queue.waiters.map((waiter) => remainingMs(waiter.context)));
+      const least = queue.owes === undefined ? 1 : ownWorkMs;
+      const time = Math.max(least, ...queue.waiters.map((waiter) => remainingMs(waiter.context)));
       const owned = openContext(queue.waiters[0]?.context.requestId ?? '', time);
+      const unwritten = (): readonly Waiter[] => queue.waiters.filter((waiter) => waiter.due === undefined);
       try {
-        const work = (context: Context) => round(queue, context);
-        await (lease?.hold(`${repositoryName(queue.target)}:${queue.tag}`, owned.context, work) ?? work(owned.context));
+        const owes = queue.owes !== undefined && queue.owes.at <= performance.now();
+        const pauseMs =
+          lease !== undefined && (owes || unwritten().length > 0)
+            ? await leasedRound(queue, owned.context, lease)
+            : (await round(queue, owned.context)).pauseMs;
+        if (pauseMs > 0) await pause(pauseMs, owned.context);
       } catch (error) {
-        queue.reject(queue.waiters, error);
+        // What was written under a lease needs no other one to settle.
+        const leaseless = error instanceof CountersignError && error.reason === 'LEASE_UNAVAILABLE';
+        queue.reject(leaseless ? unwritten() : queue.waiters, error);
+        if (queue.owes !== undefined) queue.owe(maxPauseMs);
       } finally {
         owned.dispose();
       }
@@ -193,6 +240,23 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, configuredS
       throw withStored(error, where, said);
     }
   };
+};
+
+/**
+ * What a round did: the manifest that it stored, or one that it may have stored. `finished`: nothing is left to be written.
+ * `pauseMs`: how long to leave the registry alone.
+ */
+type Done = { stored: Digest | undefined; open: Digest | undefined; finished: boolean; pauseMs: number };
+
+type Writing = {
+  readonly queue: TagQueue;
+  readonly current: StoredManifest | undefined;
+  readonly entries: readonly ManifestDescriptor[];
+  readonly writing: readonly Waiter[];
+  readonly readAt: number;
+  readonly context: Context;
+  readonly held: Held | undefined;
+  readonly done: Done;
 };
 
 const stateOf = (current: StoredManifest | undefined): Digest | 'absent' => current?.digest ?? 'absent';

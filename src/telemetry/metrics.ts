@@ -20,6 +20,7 @@ type Instruments = {
   readonly keyRetries: Counter;
   readonly keyFailovers: Counter;
   readonly registryErrors: Counter;
+  readonly leaseWaits: Histogram;
 };
 
 /** Upper bounds in seconds: signing with a local key takes under a millisecond, a deadline is tens of seconds. */
@@ -56,6 +57,10 @@ export const setMeter = (meter: Meter | undefined): void => {
       description: 'Members of a group of keys that were passed over after a failure.',
     }),
     registryErrors: meter.createCounter('countersign_registry_errors', { description: 'Failed registry operations.' }),
+    leaseWaits: meter.createHistogram('countersign_lease_wait_seconds', {
+      description: 'Time until a lease for a write to a tag was had; outcome is held, or the reason of a failure.',
+      ...buckets,
+    }),
   };
 };
 
@@ -82,3 +87,7 @@ export const recordKeyFailover = (key: string, member: string): void =>
 
 /** One failed registry operation; `reason` is an error's reason. */
 export const recordRegistryError = (reason: string): void => instruments?.registryErrors.add(1, { reason });
+
+/** The wait for a lease; `outcome` is `held`, or an error's reason. */
+export const recordLeaseWait = (seconds: number, outcome: string): void =>
+  instruments?.leaseWaits.record(seconds, { outcome });

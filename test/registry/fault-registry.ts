@@ -22,6 +22,8 @@ export type Fault =
   | { readonly kind: 'reset-after' }
   /** The registry's own answer, so many milliseconds late. */
   | { readonly kind: 'delay'; readonly ms: number }
+  /** Taken at once and done so many milliseconds later, whether anybody waits for the answer by then or not. */
+  | { readonly kind: 'late'; readonly ms: number }
   /** Nothing is ever answered. */
   | { readonly kind: 'hang' }
   /** Headers and half of a body, then nothing. */
@@ -182,6 +184,9 @@ const apply = (fault: Fault, request: IncomingMessage, response: ServerResponse,
     case 'delay':
       setTimeout(forward, fault.ms);
       return;
+    case 'late':
+      void doLate(request, response, fault.ms);
+      return;
     case 'hang':
       request.resume();
       return;
@@ -231,6 +236,16 @@ const change = (fault: Fault & { kind: 'headers' | 'body' }, response: ServerRes
     return writeHead(status, Object.fromEntries(Object.entries(changed).filter(([, value]) => value !== undefined)));
   }) as typeof response.writeHead;
   if (fault.kind === 'body') response.end = (() => end(fault.body)) as typeof response.end;
+};
+
+const doLate = async (request: IncomingMessage, response: ServerResponse, ms: number): Promise<void> => {
+  const url = `http://127.0.0.1:${request.socket.localPort}${request.url}`;
+  const body = Buffer.concat(await request.toArray());
+  await new Promise((done) => setTimeout(done, ms));
+  const headers = { 'content-type': request.headers['content-type'] ?? '' };
+  const answer = await fetch(url, { method: request.method ?? 'PUT', headers, body });
+  response.writeHead(answer.status, Object.fromEntries(answer.headers));
+  response.end(Buffer.from(await answer.arrayBuffer()));
 };
 
 const flood = (response: ServerResponse, bytes: number, status = 200): void => {

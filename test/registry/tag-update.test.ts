@@ -200,14 +200,18 @@ test('replicas that share a lease: nothing is lost, and nothing has to settle', 
   const { server, registry, image } = await open(t, { etag: 'ignored', delayMs: () => 5 });
   const turns = new Map<string, Promise<unknown>>();
   const lease: Lease = {
-    hold: (name, context, work) => {
-      const mine = (turns.get(name) ?? Promise.resolve()).then(() => work(context));
+    hold: async (name, context, work) => {
+      const confirm = async () => 'certain' as const;
+      const held = { context, confirm, noted: async () => undefined };
+      const mine = (turns.get(name) ?? Promise.resolve()).then(() => work(held));
       turns.set(
         name,
         mine.catch(() => undefined),
       );
-      return mine;
+      await mine;
+      return 'certain';
     },
+    close: async () => undefined,
   };
   const replicas = [0, 1].map(() => clientFor(server.host, undefined, 3, { settleMs: 60_000, lease }));
   t.after(() => Promise.all(replicas.map((replica) => replica.close())));
