@@ -34,6 +34,7 @@ export const peers = [
   { name: 'vault', version: '1.21.0', judges: 'keys in a real Vault' },
   { name: 'ministack', version: '1.5.33', judges: 'keys in AWS KMS, as an emulator has them' },
   { name: 'localstack', version: '4.9.2', judges: 'the states of keys in AWS KMS, as another emulator has them' },
+  { name: 'valkey', version: '9.1.2', judges: 'leases in a real Valkey' },
   { name: 'dockerd', version: 'distro', judges: 'the container image, and peers in containers' },
   { name: 'iptables', version: 'distro', judges: 'what dockerd judges' },
   { name: 'ip', version: 'distro', judges: 'what dockerd judges, in a network of its own' },

@@ -21,13 +21,15 @@ export interface Service {
   /** A function where the port is told by the environment. */
   readonly env?: Readonly<Record<string, string>> | ((port: number) => Readonly<Record<string, string>>);
   readonly timeoutMs?: number;
+  /** Default: a free one. */
+  readonly port?: number;
 }
 
 /** Starts a peer and waits until it is ready. Another program may take the free port first: then once more. */
 export async function startPeer(name: PeerName, service: Service): Promise<Running> {
   requirePeers(name);
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort();
+    const port = service.port ?? (await freePort());
     const env = typeof service.env === 'function' ? service.env(port) : service.env;
     const running = launch(name, service.args(port), port, env);
     const trouble = await readiness(running, () => service.ready(port), service.timeoutMs ?? 20_000);
