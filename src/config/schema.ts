@@ -76,7 +76,7 @@ const outboundSettings = z.strictObject({
     .describe(
       'Hosts (`host`, `host:port`), addresses and networks (`10.0.0.0/8`) that may be reached although they are private, loopback, ' +
         'link-local, behind a NAT64 or the like. Not needed for what the configuration names itself: keys, issuers, ' +
-        'registry.plainHttpHosts, registry.allow, registries with credentials, hosts that rules of the policy spell out.',
+        'registry.lease, registry.plainHttpHosts, registry.allow, registries with credentials, hosts that rules of the policy spell out.',
     ),
 });
 

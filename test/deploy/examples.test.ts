@@ -51,6 +51,7 @@ test('the settings that config.example.yaml shows commented out are settings, to
     const config = await loadConfig(path, { ...environment, COSIGN_PASSWORD: '', REGISTRY_PASSWORD: 'of-a-test' });
     assert.equal(config.keys.length, 3);
     assert.notEqual(config.telemetry.traces, undefined);
+    assert.equal(config.registry.lease?.passwordFile, join(folder, 'valkey-password'));
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -66,6 +67,16 @@ test('registry-credentials.example.yaml is a registry section with every form of
   const shown = new Set(entries.flatMap((entry) => Object.keys(entry)));
   for (const field of ['password', 'passwordFile', 'identityTokenFile', 'helper', 'clientId', 'tokenFile'])
     assert.ok(shown.has(field), field);
+});
+
+test('the lease that registries.md shows is a lease, with the defaults that it tells', () => {
+  const text = readFileSync(deployed('registries.md'), 'utf8');
+  const block = /```yaml\n(registry:\n {2}lease:[\s\S]*?)```/.exec(text)?.[1] ?? '';
+  const { lease } = registrySettings.parse((parse(block) as { registry: unknown }).registry);
+  assert.ok(lease);
+  for (const [name, value] of Object.entries({ durationMs: lease.durationMs, waitMs: lease.waitMs }))
+    assert.match(text, new RegExp(`^\\| \`${name}\` \\| ${value}:`, 'm'));
+  assert.ok(text.includes(`\`${lease.keyPrefix}\``));
 });
 
 test('policy.example.test.yaml passes and decides by every rule', async () => {

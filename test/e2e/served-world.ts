@@ -30,6 +30,8 @@ export type ServedWorld = {
 export type ServedWorldOptions = {
   /** The environment of the process. Default: the password itself in KEY_PASSWORD. */
   readonly env?: (folder: string) => Promise<Readonly<Record<string, string>>>;
+  /** More of these sections. */
+  readonly more?: { readonly registry?: object; readonly telemetry?: object };
 };
 
 /** `countersign serve` as a child process, with an encrypted key whose password only its environment knows. */
@@ -51,9 +53,9 @@ export const startServedWorld = async (options: ServedWorldOptions = {}): Promis
         callers: { oidc: [{ issuer: issuer.issuer, audience, allowPlainText: true }] },
         policy: { files: ['policy.yaml'] },
         keys: [{ name: 'release', kind: 'local', file: 'release.key', password: '${KEY_PASSWORD}' }],
-        registry: { plainHttpHosts: [registry.host] },
+        registry: { plainHttpHosts: [registry.host], ...options.more?.registry },
         audit: { kind: 'file', file: 'audit.jsonl' },
-        telemetry: { log: { level: 'info', format: 'json' } },
+        telemetry: { log: { level: 'info', format: 'json' }, ...options.more?.telemetry },
       },
       { aliasDuplicateObjects: false },
     ),
