@@ -9,8 +9,8 @@ export type Held = {
    * may still believe in a lease that the store has forgotten. Throws `unavailable`: `LEASE_LOST`, or `LEASE_UNAVAILABLE`.
    */
   confirm(): Promise<'certain' | 'doubtful'>;
-  /** What the last holder of that name noted, not long ago. Throws `unavailable`. */
-  noted(): Promise<string | undefined>;
+  /** What the last holders of that name noted, not long ago; 16 at most. Throws `unavailable`. */
+  noted(): Promise<readonly string[]>;
 };
 
 /** What work leaves behind. */
@@ -41,9 +41,9 @@ export type LeaseStore = {
   take(name: string, token: string, ms: number): Promise<boolean>;
   /** Prolongs a lease that `token` has. False: it has not. */
   keep(name: string, token: string, ms: number): Promise<boolean>;
-  /** Ends it, now or in `lingerMs`, and leaves the note for `noteMs`. False: `token` had it no more; then nothing happened. */
+  /** Ends it, now or in `lingerMs`, and leaves the note with those of others for `noteMs`. False: `token` had it no more; then nothing happened. */
   give(name: string, token: string, left: Left, noteMs: number): Promise<boolean>;
-  noted(name: string): Promise<string | undefined>;
+  noted(name: string): Promise<readonly string[]>;
   /** For how long the connection has been up: milliseconds. A store that forgets what it was told breaks connections. */
   upForMs(): number;
   close(): Promise<void>;

@@ -44,8 +44,8 @@ const ownWorkMs = 30_000;
  *
  * With a lease, entries are written under it, and count as soon as it has ended and was certain; where it was not, all is as
  * without. Whoever finds after a write that the lease was lost may have overwritten what others, who had it meanwhile, take for
- * certain: their manifest is named in the note of the lease, and what it held is written again, whether anybody waits or not.
- * A write whose answer did not come keeps the lease for as long as it may take.
+ * certain: their manifests are named in the notes of the lease, and what they held is written again, whether anybody waits or
+ * not. A write whose answer did not come keeps the lease for as long as it may take, and is waited out where it was lost.
  *
  * An entry is written at most 10 times. Throws what the registry failed with; `unavailable`, reason `TAG_CONTENDED`, when
  * others keep overwriting. An error, the end of the context included, names in its metadata (`stored`) the manifest in which
@@ -103,10 +103,12 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, settleMs: n
 
   /** What others wrote while the lease was lost counts as seen beside ours. */
   const recall = async (queue: TagQueue, current: StoredManifest | undefined, held: Held): Promise<void> => {
-    const noted = await held.noted();
-    if (noted === undefined || !isDigest(noted) || noted === current?.digest) return;
-    const theirs = await manifests.get(queue.target, noted, held.context);
-    if (theirs !== undefined) queue.written = unique(layout, [...queue.written, ...layout.list(theirs, queue.target)]);
+    for (const noted of await held.noted()) {
+      if (!isDigest(noted) || noted === current?.digest) continue;
+      const theirs = await manifests.get(queue.target, noted, held.context);
+      if (theirs === undefined) continue;
+      queue.written = unique(layout, [...queue.written, ...layout.list(theirs, queue.target)]);
+    }
   };
 
   /** Answers those whose entry is there and has settled. Was one lost that had been written? */
@@ -180,6 +182,8 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, settleMs: n
 
   const leasedRound = async (queue: TagQueue, context: Context, from: Lease): Promise<number> => {
     let done: Done | undefined;
+    const wait = (queue.owes?.at ?? 0) - performance.now();
+    if (wait > 0) await pause(wait, context);
     const name = `${repositoryName(queue.target)}:${queue.tag}`;
     const outcome = await from.hold(name, context, async (held) => {
       done = await round(queue, held.context, held);

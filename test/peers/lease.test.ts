@@ -69,16 +69,20 @@ describe('a lease in Valkey', { skip: skipWithout('valkey') }, () => {
     assert.ok(performance.now() - started < durationMs + 5_000);
   });
 
-  it('leaves a note, for a while, and can linger', async (t) => {
+  it('leaves notes, the last 16, for a while, and can linger', async (t) => {
     const lease = await open(t, valkey.url);
-    await lease.hold('noted', within(9_000), async () => ({ note: 'sha256:abc', lingerMs: 500 }));
+    for (let note = 1; note <= 18; note++) await lease.hold('noted', within(9_000), async () => ({ note: `n${note}` }));
+    await lease.hold('noted', within(9_000), async () => ({ lingerMs: 500 }));
     const started = performance.now();
     await lease.hold('noted', within(9_000), async ({ noted }) => {
-      assert.equal(await noted(), 'sha256:abc');
+      assert.deepEqual(
+        await noted(),
+        Array.from({ length: 16 }, (_, index) => `n${index + 3}`),
+      );
       return {};
     });
     assert.ok(performance.now() - started >= 400);
-    const left = Number((await valkey.ask('PTTL countersign:lease:{noted}:note')).slice(1));
+    const left = Number((await valkey.ask('PTTL countersign:lease:{noted}:notes')).slice(1));
     assert.ok(left > durationMs && left <= 8 * durationMs, `${left}`);
   });
 
@@ -143,7 +147,7 @@ describe('a Valkey with passwords', { skip: skipWithout('valkey') }, () => {
   before(async () => {
     requirePeers('valkey');
     valkey = await startValkey({ password });
-    const rules = '~countersign:lease:* +eval +set +get +del +pexpire';
+    const rules = '~countersign:lease:* +eval +set +get +del +pexpire +rpush +ltrim +lrange';
     assert.equal(await valkey.ask(`ACL SETUSER leaser on >least ${rules}`), '+OK');
     assert.equal(await valkey.ask('ACL SETUSER nobody on >none ~none:* +get'), '+OK');
   });

@@ -1,6 +1,9 @@
 // 50 signers of one digest over two replicas with leases in a real Valkey, 20 runs of each layout at tags, in registries that look
 // at no condition: 50 of 50 are found, and nothing settles. Then the same while Valkey is killed and started anew.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
 import { startRegistry } from '../../src/dev/registry.ts';
@@ -9,8 +12,10 @@ import type { Lease } from '../../src/registry/lease.ts';
 import { leaseSettings } from '../../src/registry/lease-settings.ts';
 import { openLease } from '../../src/registry/open-lease.ts';
 import type { Registry as RegistryPort } from '../../src/registry/port.ts';
+import { eventually } from '../registry/credential-world.ts';
+import { startFaultRegistry } from '../registry/fault-registry.ts';
 import { seeded, signConcurrently } from '../registry/signers.ts';
-import { bundle, clientFor, layer, within } from '../registry/world.ts';
+import { bundle, clientFor, layer, resolve, within } from '../registry/world.ts';
 import { type PeerName, requirePeers, skipWithout } from './peer.ts';
 import { startDistribution, startDockerRegistry, startGgcrRegistry } from './registries.ts';
 import { startValkey, type Valkey } from './valkey.ts';
@@ -90,6 +95,44 @@ for (const { label, peers, start } of kinds) {
     }
   });
 }
+
+it('a replica that stands still in mid-write for longer than its lease lasts', {
+  skip: skipWithout('valkey'),
+}, async (t) => {
+  requirePeers('valkey');
+  const [valkey, server] = await Promise.all([startValkey(), startFaultRegistry({ etag: 'ignored' })]);
+  t.after(() => Promise.all([valkey.stop(), server.close()]));
+  await pushImage(server.host, 'acme/app', 'v1');
+  const reference = `${server.host}/acme/app:v1`;
+  const leases = await openLeases(valkey);
+  const registry = clientFor(server.host, undefined, 3, { settleMs, lease: leases[0] });
+  t.after(() => Promise.all([registry.close(), ...leases.map((lease) => lease.close())]));
+  const image = await resolve(registry, reference);
+  const sure = (name: string) => registry.attach(image, layer(name), undefined, within(deadlineMs));
+  const found = async (): Promise<string[]> =>
+    (await registry.attachments(image, undefined, within(deadlineMs)))
+      .map(({ annotations }) => annotations['dev.cosignproject.cosign/signature'] ?? '')
+      .sort();
+  await sure('before');
+  await new Promise((done) => setTimeout(done, durationMs));
+
+  const late = { kind: 'late', ms: durationMs + 5_000 } as const;
+  server.script({ method: 'PUT', path: /manifests\/sha256-[0-9a-f]+\.sig$/, times: 1, fault: late });
+  server.seen.length = 0;
+  const program = join(import.meta.dirname, 'lease-signer.ts');
+  const stalled = spawn(process.execPath, [program, valkey.url, reference, String(durationMs), 'late'], {
+    stdio: 'inherit',
+  });
+  t.after(() => stalled.kill('SIGKILL'));
+  await eventually(() => assert.ok(server.seen.some(({ method, url }) => method === 'PUT' && url.endsWith('.sig'))));
+  stalled.kill('SIGSTOP');
+  await sure('sure');
+  assert.deepEqual(await found(), ['before', 'sure']);
+  await eventually(async () => assert.deepEqual(await found(), ['before', 'late']));
+  stalled.kill('SIGCONT');
+  assert.deepEqual(await once(stalled, 'exit'), [0, null]);
+  await eventually(async () => assert.deepEqual(await found(), ['before', 'late', 'sure']));
+});
 
 describe('50 signers in two replicas while Valkey is killed and started anew', { skip: skipWithout('valkey') }, () => {
   /** Tries again what may pass, as a caller does. */

@@ -18,7 +18,7 @@ const away = (): CountersignError =>
 
 export const createFakeLeaseStore = (): FakeLeaseStore => {
   const holders = new Map<string, string>();
-  const notes = new Map<string, string>();
+  const notes = new Map<string, string[]>();
   const expiries = new Map<string, NodeJS.Timeout>();
   const done: FakeLeaseStore['done'] = [];
   let failing: readonly string[] = [];
@@ -70,14 +70,14 @@ export const createFakeLeaseStore = (): FakeLeaseStore => {
         token,
         () => {
           if (holders.get(name) !== token) return false;
-          if (note !== undefined) notes.set(name, note);
+          if (note !== undefined) notes.set(name, [...(notes.get(name) ?? []), note]);
           if (lingerMs > 0) expire(name, lingerMs);
           else holders.delete(name);
           return true;
         },
         lingerMs,
       ),
-    noted: (name) => operation('noted', '', () => notes.get(name)),
+    noted: (name) => operation('noted', '', () => notes.get(name) ?? []),
     upForMs: () => performance.now() - upSince,
     close: async () => undefined,
   };

@@ -171,7 +171,7 @@ describe('a lease that is not certain', () => {
     });
     assert.equal(outcome, 'lost');
     await lease.hold('tag', within(5_000), async ({ noted }) => {
-      assert.equal(await noted(), 'theirs');
+      assert.deepEqual(await noted(), ['theirs']);
       return {};
     });
   });

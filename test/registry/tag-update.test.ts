@@ -202,7 +202,7 @@ test('replicas that share a lease: nothing is lost, and nothing has to settle', 
   const lease: Lease = {
     hold: async (name, context, work) => {
       const confirm = async () => 'certain' as const;
-      const held = { context, confirm, noted: async () => undefined };
+      const held = { context, confirm, noted: async () => [] };
       const mine = (turns.get(name) ?? Promise.resolve()).then(() => work(held));
       turns.set(
         name,
