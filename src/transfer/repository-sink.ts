@@ -39,7 +39,7 @@ export const repositorySink = (registries: Registries, target: Target, settleMs:
       if (current !== undefined && !replace) throw tagExists(repositoryName(target), tag, current.digest);
       const put = () => conditional.put(target, tag, stored, current, context);
       // Another was put there meanwhile: it is looked at as if it had been there.
-      return (await transport.retried(context, put)) === 'changed'
+      return (await transport.retried(target, context, put)) === 'changed'
         ? attachTag(attachment, node, replace, context)
         : 'copied';
     }
