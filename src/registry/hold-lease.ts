@@ -35,9 +35,9 @@ export const createLease = (store: LeaseStore, options: LeaseOptions): Lease => 
   const turns = createTurns();
   const heldMs = (durationMs * 2) / 3;
 
-  const acquire = async (name: string, token: string, context: Context, followed: boolean) => {
-    const waiting = openPart(context, context.requestId, waitMs);
-    const started = performance.now();
+  /** `started`: when waiting for the turn began. */
+  const acquire = async (name: string, token: string, context: Context, followed: boolean, started: number) => {
+    const waiting = openPart(context, context.requestId, started + waitMs - performance.now());
     let asked: Promise<boolean> = Promise.resolve(false);
     try {
       if (followed) await pause(random() * 3 * minPollMs, waiting.context);
@@ -60,11 +60,12 @@ export const createLease = (store: LeaseStore, options: LeaseOptions): Lease => 
   };
 
   const hold: Lease['hold'] = async (name, context, work) => {
+    const started = performance.now();
     const turn = await turns.enter(name, context, waitMs);
     if (turn === undefined) throw taken(name, waitMs);
     try {
       const token = randomUUID();
-      const { at, certain } = await acquire(name, token, context, turn.followed);
+      const { at, certain } = await acquire(name, token, context, turn.followed, started);
       const ending = openEnding(context, at + heldMs, () => lost(name));
       const keep = async (): Promise<boolean> => {
         const asked = performance.now();

@@ -5,10 +5,12 @@ import { localSettings } from '../../src/keys/local-settings.ts';
 import { openContext } from '../../src/model/context.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import type { ResolvedImage } from '../../src/model/subject.ts';
-import { observeKeys, observeRegistry } from '../../src/observed.ts';
+import { observeKeys, observeLease, observeRegistry } from '../../src/observed.ts';
+import { createLease } from '../../src/registry/hold-lease.ts';
 import type { Registry } from '../../src/registry/port.ts';
 import { telemetrySettings } from '../../src/telemetry/settings.ts';
 import { startTelemetry } from '../../src/telemetry/start.ts';
+import { createFakeLeaseStore } from '../registry/fake-lease-store.ts';
 import { startCollector } from './collector.ts';
 
 const refuse = (): Promise<never> => Promise.reject(new CountersignError('unavailable', 'OUT_OF_REACH', 'no'));
@@ -100,4 +102,27 @@ test('key spans are those of a client, with the backend of a configured key and 
     { name: 'key.sign', ...failed, ...ofRelease },
     { name: 'key.open', ...failed, 'countersign.key': '' },
   ]);
+});
+
+test('a lease is a span of a client, which says nothing of the tag; one that cannot be had fails it', async (t) => {
+  const { context, dispose } = openContext('test', 10_000);
+  t.after(dispose);
+  const store = createFakeLeaseStore();
+  const lease = observeLease(createLease(store, { durationMs: 10_000, waitMs: 10_000 }));
+  const spans = await spansOf(async () => {
+    assert.equal(await lease.hold('registry.example/acme/app:tag', context, async () => ({})), 'certain');
+    store.fail(['take']);
+    await assert.rejects(
+      lease.hold('tag', context, async () => ({})),
+      { reason: 'LEASE_UNAVAILABLE' },
+    );
+  });
+  assert.deepEqual(
+    spans.map(({ name, kind }) => ({ name, kind })),
+    [
+      { name: 'registry.lease', kind: client },
+      { name: 'registry.lease', kind: client },
+    ],
+  );
+  assert.ok(!JSON.stringify(spans).includes('acme'));
 });
