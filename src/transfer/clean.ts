@@ -93,7 +93,11 @@ export const clean = async (
     if (attachment.by === 'tag') return untag(registries, from.target, attachment.tag, digest, context);
     const wasListed = await unlisted(attachment).catch(refusedOnly);
     if (wasListed === 'refused') return 'refused';
-    const removed = await registries.manifests.remove(from.target, digest, context);
+    const answer = await registries.manifests.remove(from.target, digest, context);
+    // Some say so to whoever may not delete.
+    const stays =
+      answer === 'absent' && (await registries.manifests.describe(from.target, digest, context)) !== undefined;
+    const removed = stays ? 'refused' : answer;
     return removed === 'refused' && wasListed ? 'unlisted' : removed;
   };
 

@@ -222,4 +222,28 @@ describe('clean leaves what is not its own', () => {
     assert.ok(outcomes.slice(at + 1).every((outcome) => outcome === 'not tried') && at + 1 < outcomes.length);
     await made.there.manifest(made.provenance);
   });
+
+  it('says what was done before the deadline', async (test) => {
+    const { there, image, through } = await started(test);
+    const signature = await there.bundle(image, 'signature');
+    await there.signatures(image, ['one']);
+    const hangs: Happening['before'] = (method, path) =>
+      method === 'DELETE' && path.endsWith('.sig') ? new Promise<undefined>(() => undefined) : undefined;
+    const seen = await through({ before: hangs });
+    const { code, error, of } = await cleaned(seen, 'signature', '--force', '--timeout', '3s');
+    assert.deepEqual([code, error?.code, of(signature)], [7, 'deadline_exceeded', 'removed']);
+    assert.ok((await there.tags()).includes(tagOf(image, '.sig')));
+  });
+
+  for (const status of [403, 404]) {
+    it(`and does not say removed where every DELETE is answered ${status}`, async (test) => {
+      const { there, image, through } = await started(test);
+      const [sig, bundle] = [await there.signatures(image, ['one']), await there.bundle(image, 'two')];
+      const happening: Happening = { before: (method) => (method === 'DELETE' ? status : undefined) };
+      const done = await cleaned(await through(happening), 'signature', '--force');
+      assert.deepEqual([done.code, done.outcomes], [10, ['refused', 'refused']]);
+      assert.equal((await there.manifest(tagOf(image, '.sig'))).digest, sig);
+      await there.manifest(bundle);
+    });
+  }
 });
