@@ -42,7 +42,8 @@ const emptyConfig = Buffer.from('{}');
 export const createAttach = (ports: AttachPorts, settleMs: number): Attach => {
   const { transport, blobs, manifests, capability } = ports;
   const certainly = createCertainPut(transport, manifests);
-  const tags = { manifests, blobs, conditional: createConditionalPut(manifests), lease: ports.lease };
+  const { mayRetry } = transport;
+  const tags = { manifests, blobs, conditional: createConditionalPut(manifests), lease: ports.lease, mayRetry };
   const updateLayers = createTagUpdater(tags, signatureLayers({ docker: false }), settleMs);
   const updateDockerLayers = createTagUpdater(tags, signatureLayers({ docker: true }), settleMs);
   const updateIndex = createTagUpdater(tags, fallbackIndex, settleMs);

@@ -23,6 +23,8 @@ export type TagPorts = {
   readonly conditional: ConditionalPut;
   /** Where there is one, nobody else writes between a reading and its write, and nothing has to settle while it is certain. */
   readonly lease: Lease | undefined;
+  /** As `Transport.mayRetry`: asked before a write that failed is made again. */
+  readonly mayRetry: (target: Target) => boolean;
 };
 
 const maxWrites = 10;
@@ -89,7 +91,8 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, settleMs: n
       const wait = error instanceof CountersignError ? error.retryAfterMs : undefined;
       const again = writing.filter((waiter) => waiter.failures < maxFailures);
       // A failure that may pass is only waited out: whether it was stored after all is seen by reading again.
-      if (wait === undefined || wait >= remainingMs(context)) queue.reject(writing, error);
+      if (wait === undefined || wait >= remainingMs(context) || !ports.mayRetry(queue.target))
+        queue.reject(writing, error);
       else {
         queue.reject(
           writing.filter((waiter) => !again.includes(waiter)),

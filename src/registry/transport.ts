@@ -21,6 +21,8 @@ export type Transport = {
   send(target: Target, actions: Actions, request: RegistryRequest, context: Context): Promise<HttpResponse>;
   /** Runs something idempotent as often as the settings allow, and as the retries that all requests to one registry share. */
   retried<T>(target: Target, context: Context, operation: () => Promise<T>): Promise<T>;
+  /** For retries that are made otherwise: may there be one more to that registry? Each true answer uses it up. */
+  mayRetry(target: Target): boolean;
   /** The absolute URL of a path below the repository. */
   url(target: Target, path: string): URL;
 };
@@ -78,6 +80,7 @@ export const createTransport = (options: {
   return {
     send,
     url,
+    mayRetry: (target) => budgetOf(target).withdraw(),
     retried: (target, context, operation) => {
       const budget = budgetOf(target);
       budget.deposited();

@@ -14,7 +14,7 @@ import type { Outcome, Sink } from './sink.ts';
 /** A repository to write to. `settleMs`: as `createTagUpdater`. */
 export const repositorySink = (registries: Registries, target: Target, settleMs: number): Sink => {
   const { transport, manifests, streams, capability, conditional } = registries;
-  const ports = { manifests, blobs: registries.blobs, conditional, lease: undefined };
+  const ports = { manifests, blobs: registries.blobs, conditional, lease: undefined, mayRetry: transport.mayRetry };
   const layout = signatureLayers({ docker: false });
   const updateLayers = createTagUpdater(ports, layout, settleMs);
   const updateIndex = createTagUpdater(ports, fallbackIndex, settleMs);

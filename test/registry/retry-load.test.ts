@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
+import { sha256 } from '../../src/model/digest.ts';
 import { startFaultRegistry } from './fault-registry.ts';
-import { clientFor, isError, resolve, within } from './world.ts';
+import { clientFor, isError, layer, resolve, within } from './world.ts';
 
 test('three hundred requests to a registry that is down: a fifth more and the reserve, not three times as many', async (t) => {
   const server = await startFaultRegistry();
@@ -39,4 +40,31 @@ test("the budget is the registry's own: another one is retried as ever", async (
   assert.ok(broken.seen.length - before <= 2, 'what is down has used its retries up');
   broken.script();
   await assert.rejects(resolve(registry, `${broken.host}/acme/app:v1`, within(60_000)), isError('not_found'));
+});
+
+test('a registry that takes no tag: a hundred writers do not write three times each', async (t) => {
+  const server = await startFaultRegistry({ etag: false });
+  const registry = clientFor(server.host);
+  t.after(() => Promise.all([registry.close(), server.close()]));
+  await pushImage(server.host, 'acme/app', 'v1');
+  server.script({
+    method: 'PUT',
+    path: /[.]sig$/,
+    fault: { kind: 'answer', status: 503, headers: { 'retry-after': '0' } },
+  });
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  server.seen.length = 0;
+  const asked = Array.from({ length: 100 }, (_, index) => {
+    const descriptor = { mediaType, size: 10, digest: sha256(Buffer.from(String(index))) };
+    const image = { registry: server.host, repository: 'acme/app', descriptor };
+    return registry.attach(image, layer(`s${index}`), undefined, within(60_000));
+  });
+  for (const outcome of await Promise.allSettled(asked)) {
+    assert.equal(outcome.status, 'rejected');
+    isError('unavailable', 'REGISTRY_UNAVAILABLE')(outcome.reason);
+  }
+  const firsts = server.seen.filter(({ method }) => method !== 'PUT').length;
+  const puts = server.seen.length - firsts;
+  assert.ok(puts > 100, 'some were tried again');
+  assert.ok(puts <= 100 + firsts / 5 + 10, `${puts} writes beside ${firsts} others`);
 });
