@@ -27,8 +27,9 @@ describe('entries taken out of a fallback index', () => {
       const added: string[] = [];
       const adding = Array.from({ length: writers }, (_, writer) => {
         // Parts of its own, as another process has them.
-        const { manifests, blobs, conditional } = registries(test);
-        const update = createTagUpdater({ manifests, blobs, conditional, lease: undefined }, fallbackIndex, settleMs);
+        const { manifests, blobs, conditional, transport } = registries(test);
+        const ports = { manifests, blobs, conditional, lease: undefined, mayRetry: transport.mayRetry };
+        const update = createTagUpdater(ports, fallbackIndex, settleMs);
         return Array.from({ length: each }, async (__, at) => {
           const one = await entry(`${writer} ${at}`);
           added.push(one.digest);
