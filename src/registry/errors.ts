@@ -28,6 +28,12 @@ export const malformed = (target: Target, what: string): CountersignError =>
     metadata: { registry: target.registry, repository: target.repository },
   });
 
+/** `unavailable`: a registry that contradicts itself, which may pass where it is eventually consistent. */
+export const inconsistent = (target: Target, what: string): CountersignError => {
+  const { code, reason, message, metadata } = malformed(target, what);
+  return new CountersignError(code, reason, message, { metadata, retryAfterMs: defaultRetryAfterMs });
+};
+
 /** `failed_precondition`: what lies there cannot be used or added to. */
 export const unusable = (target: Target, reason: string, what: string): CountersignError =>
   new CountersignError('failed_precondition', reason, `${repositoryName(target)}: ${what}.`, {

@@ -5,7 +5,7 @@ import type { Attached, StoredAt } from '../model/signature.ts';
 import { repositoryName, type ResolvedImage } from '../model/subject.ts';
 import type { AttachPorts } from './attach.ts';
 import { type Destination, fallbackTag, signatureTag } from './destination.ts';
-import { unusable } from './errors.ts';
+import { inconsistent, unusable } from './errors.ts';
 import { type ManifestDescriptor, parseImageManifest, parseIndex } from './manifest.ts';
 import { isBundleType, ociEmpty, ociIndex, ociManifest } from './media-types.ts';
 import { listReferrers, maxReferrers, tooMany } from './referrers.ts';
@@ -43,7 +43,10 @@ export type Places = {
     skim: ((page: Uint8Array) => Skimmed | undefined) | undefined,
     context: Context,
   ): Promise<{ readonly referring: readonly Referring[]; readonly skimmed: Skimmed }>;
-  /** The signatures in one of these; none when it is something else, or gone. */
+  /**
+   * The signatures in one of these; none when it is something else, or gone from where the fallback tag has it. One that the
+   * registry lists itself and does not have is `unavailable`, reason `REGISTRY_RESPONSE_INVALID`.
+   */
   signatures(image: ResolvedImage, one: Referring, target: Target, context: Context): Promise<readonly Found[]>;
   /** The contents, in order; a signature that is listed and cannot be read is an error, never an omission. */
   read(found: readonly Found[], target: Target, context: Context): Promise<readonly Attached[]>;
@@ -100,8 +103,16 @@ export const createPlaces = ({ transport, blobs, manifests, capability }: Attach
   },
 
   signatures: async (image, { entry, by }, target, context) => {
-    const stored = await manifests.get(target, entry.digest, context);
-    // The index may outlive what it lists: `cosign clean` and garbage collection leave such entries behind.
+    // The index at a tag may outlive what it lists: `cosign clean` and garbage collection leave such entries behind. What the
+    // registry lists itself it has, or it hides a signature.
+    const stored = await (by === 'fallback-tag' || !isDigest(entry.digest)
+      ? manifests.get(target, entry.digest, context)
+      : transport.retried(target, context, async () => {
+          const there = await manifests.get(target, entry.digest, context);
+          if (there === undefined)
+            throw inconsistent(target, `${entry.digest} is listed as a referrer and is not there`);
+          return there;
+        }));
     if (stored === undefined || stored.mediaType !== ociManifest) return [];
     const { subject, config, layers: all = [], annotations } = parseImageManifest(stored, target);
     if (subject?.digest !== image.descriptor.digest || all === null) return [];

@@ -114,6 +114,18 @@ export const links: readonly FaultCase[] = [
     expected: 'signed',
   },
   {
+    name: 'a bundle that is listed and not there: not taken for none',
+    signedBefore: true,
+    rules: () => [{ method: 'GET', path: /\/manifests\/sha256:/, fault: answer(404) }],
+    expected: { ...nonsense, retryMs: [1, 1_000] },
+  },
+  {
+    name: 'a bundle that is listed and there a moment later',
+    signedBefore: true,
+    rules: () => [{ method: 'GET', path: /\/manifests\/sha256:/, times: 1, fault: answer(404) }],
+    expected: 'existing',
+  },
+  {
     name: '1,001 referrers in one page',
     rules: () => [
       { ...paths.referrers, fault: page(() => '', list(Array.from({ length: 1_001 }, (_, index) => entry(index)))) },

@@ -153,7 +153,6 @@ describe('a registry that lies', () => {
       { ...entry, digest, artifactType: 'application/vnd.oci.empty.v1+json' },
       { ...entry, digest: foreign.digest },
       { ...entry, digest: `sha256:${'2'.repeat(64)}`, artifactType: 'application/spdx+json' },
-      { ...entry, digest: `sha256:${'3'.repeat(64)}`, artifactType: 'application/vnd.dev.sigstore.bundle.v0.3+json' },
     ];
     server.script({
       path: /referrers/,
