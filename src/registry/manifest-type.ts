@@ -1,16 +1,20 @@
 import type { HttpResponse } from '../net/port.ts';
 import { malformed } from './errors.ts';
-import { parseJsonObject } from './manifest.ts';
+import { type JsonObject, parseJsonObject } from './manifest.ts';
 import { dockerIndex, manifestTypes, mediaTypeOf, ociIndex, ociManifest } from './media-types.ts';
 import type { Target } from './target.ts';
 
 /**
- * The media type of a manifest, by its content: what it says itself, or else what it is made of (OCI image-spec lets the field be
- * absent, Docker does not). A `Content-Type` that says another kind of manifest is no different view but a lie, or a proxy's
+ * The media type of a manifest, by its content, which is answered too: what it says itself, or else what it is made of (OCI
+ * image-spec lets the field be absent, Docker does not). A `Content-Type` that says another kind of manifest is no different view but a lie, or a proxy's
  * mistake, and a reader who believed it would read the same digest otherwise than all others (CVE-2021-41190). Throws
  * `unavailable`, reason `REGISTRY_RESPONSE_INVALID`.
  */
-export const typeOfManifest = ({ headers, body }: HttpResponse, reference: string, target: Target): string => {
+export const readManifestType = (
+  { headers, body }: HttpResponse,
+  reference: string,
+  target: Target,
+): { readonly mediaType: string; readonly json: JsonObject | undefined } => {
   const claimed = mediaTypeOf(headers['content-type']);
   const json = parseJsonObject(body);
   const isImage = json !== undefined && ('config' in json || 'layers' in json);
@@ -27,5 +31,5 @@ export const typeOfManifest = ({ headers, body }: HttpResponse, reference: strin
   if (manifestTypes.includes(claimed) && claimed !== type) {
     throw malformed(target, `manifest ${reference} is ${type}, and the registry says ${claimed}`);
   }
-  return type;
+  return { mediaType: type, json };
 };

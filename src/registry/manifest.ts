@@ -11,7 +11,11 @@ export type StoredManifest = {
   readonly body: Uint8Array;
   /** The `ETag`, when the registry sent one. */
   readonly etag: string | undefined;
+  /** What `body` says, where that has been read already; nobody changes it. */
+  readonly json?: JsonObject | undefined;
 };
+
+export type JsonObject = Readonly<Record<string, unknown>>;
 
 const annotations = z.record(z.string(), z.string());
 
@@ -44,7 +48,7 @@ const isDescriptor = (value: unknown): value is ManifestDescriptor => {
   );
 };
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const isString = (value: unknown): value is string => typeof value === 'string';
 const isText = (value: unknown): value is string => isString(value) && value.length <= 255;
@@ -95,7 +99,7 @@ const parse = <T extends { mediaType?: string | undefined }>(
   target: Target,
   foreign: 'manifests' | 'layers',
 ): T => {
-  const json = parseJsonObject(stored.body);
+  const json = stored.json ?? parseJsonObject(stored.body);
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -112,7 +116,7 @@ const parse = <T extends { mediaType?: string | undefined }>(
 };
 
 /** JSON of a whole object, strict UTF-8; undefined for anything else. */
-export const parseJsonObject = (body: Uint8Array): Readonly<Record<string, unknown>> | undefined => {
+export const parseJsonObject = (body: Uint8Array): JsonObject | undefined => {
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
     return isObject(value) ? value : undefined;

@@ -6,7 +6,7 @@ import type { HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
 import { dataLoss, statusError } from './errors.ts';
 import type { StoredManifest } from './manifest.ts';
-import { typeOfManifest } from './manifest-type.ts';
+import { readManifestType } from './manifest-type.ts';
 import { manifestTypes, mediaTypeOf } from './media-types.ts';
 import type { Target } from './target.ts';
 import type { Transport } from './transport.ts';
@@ -74,7 +74,8 @@ export const createManifests = (transport: Transport): Manifests => {
       if (response.status !== 200) throw statusError(response, target, `read manifest ${reference}`);
       return checked(response, target, reference);
     });
-    if (manifest !== undefined && isDigest(reference)) read.set(key, manifest);
+    // Without what it was parsed into, which takes several times as much.
+    if (manifest !== undefined && isDigest(reference)) read.set(key, { ...manifest, json: undefined });
     return manifest;
   };
 
@@ -159,8 +160,8 @@ const checked = (response: HttpResponse, target: Target, reference: string): Sto
   if (claimed !== undefined && claimed !== digest) {
     throw dataLoss(target, `what came for manifest ${reference} is not what the registry says it is`);
   }
-  const mediaType = typeOfManifest(response, reference, target);
-  return { mediaType, digest, body: response.body, etag: response.headers.etag };
+  const { mediaType, json } = readManifestType(response, reference, target);
+  return { mediaType, digest, body: response.body, etag: response.headers.etag, json };
 };
 
 const expectDigest = (digest: string, target: Target, reference: string): void => {

@@ -66,13 +66,12 @@ export const createLookFor = (places: Places): LookFor => {
 
   const inReferrers = async (image: ResolvedImage, sought: Sought, { target }: Destination, context: Context) => {
     const wanted = [...sought.content, ...(sought.request === undefined ? [] : [sought.request])];
-    const look = (page: Uint8Array) => skim(page, wanted);
+    const look = (page: Uint8Array) => skim(page, sought.suffix, wanted);
     const { referring, skimmed } = await places.referring(image, target, look, context);
     const all = referring.filter((one) => mayBe(one, sought.suffix));
-    const passed = sought.suffix === 'sig' ? skimmed.signatures : skimmed.entries - skimmed.signatures;
     const may = newest(all, ({ entry }) => markOf(entry.annotations ?? {}, sought));
     const found = await mapParallel(may, (one) => places.signatures(image, one, target, context));
-    return { any: all.length + passed > 0, found: found.flat() };
+    return { any: all.length > 0 || skimmed.sought, found: found.flat() };
   };
 
   const present: LookFor['present'] = async (image, sought, destination, context) => {

@@ -58,10 +58,7 @@ export const listReferrers = async (
       const stored = { mediaType: ociIndex, digest: sha256(response.body), body: response.body, etag: undefined };
       entries.push(...(parseIndex(stored, target).manifests ?? []));
     } else {
-      skimmed = {
-        entries: skimmed.entries + passed.entries,
-        signatures: skimmed.signatures + passed.signatures,
-      };
+      skimmed = { entries: skimmed.entries + passed.entries, sought: skimmed.sought || passed.sought };
     }
     if (entries.length + skimmed.entries > maxReferrers) throw tooMany(target, digest);
     url = nextPage(response, asked, target);

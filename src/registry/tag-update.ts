@@ -10,7 +10,7 @@ import { mayHaveHappened, withStored } from './errors.ts';
 import type { Held, Lease } from './lease.ts';
 import type { ManifestDescriptor, StoredManifest } from './manifest.ts';
 import type { Manifests } from './manifests.ts';
-import type { TagLayout } from './tag-layout.ts';
+import { entrySet, type TagLayout } from './tag-layout.ts';
 import { createTagQueues, type TagQueue, type Waiter } from './tag-queue.ts';
 import type { Target } from './target.ts';
 
@@ -64,7 +64,7 @@ export const createTagUpdater = (ports: TagPorts, layout: TagLayout, settleMs: n
     const readAt = performance.now();
     const current = await manifests.get(target, tag, context);
     const listed = layout.list(current, target);
-    const isThere = (entry: ManifestDescriptor): boolean => listed.some((there) => layout.same(there, entry));
+    const { has: isThere } = entrySet(layout, listed);
     if (queue.refusedOver === stateOf(current)) conditional.contradict(target);
     queue.refusedOver = undefined;
 
@@ -269,9 +269,12 @@ type Writing = {
 const stateOf = (current: StoredManifest | undefined): Digest | 'absent' => current?.digest ?? 'absent';
 
 const unique = (layout: TagLayout, entries: readonly ManifestDescriptor[]): readonly ManifestDescriptor[] => {
-  const kept: ManifestDescriptor[] = [];
-  for (const entry of entries) if (!kept.some((earlier) => layout.same(earlier, entry))) kept.push(entry);
-  return kept;
+  const kept = entrySet(layout, []);
+  return entries.filter((entry) => {
+    if (kept.has(entry)) return false;
+    kept.add(entry);
+    return true;
+  });
 };
 
 const contended = (target: Target, tag: string): CountersignError =>

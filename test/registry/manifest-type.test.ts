@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { typeOfManifest } from '../../src/registry/manifest-type.ts';
+import { readManifestType } from '../../src/registry/manifest-type.ts';
 import { dockerIndex, dockerManifest, ociIndex, ociManifest } from '../../src/registry/media-types.ts';
 import { isError } from './world.ts';
 
@@ -8,7 +8,7 @@ const target = { registry: 'registry.example', repository: 'acme/app' };
 const image = { schemaVersion: 2, config: {}, layers: [] };
 const index = { schemaVersion: 2, manifests: [] };
 const typeOf = (claimed: string | undefined, body: object | string): string =>
-  typeOfManifest(
+  readManifestType(
     {
       status: 200,
       headers: claimed === undefined ? {} : { 'content-type': claimed },
@@ -17,7 +17,7 @@ const typeOf = (claimed: string | undefined, body: object | string): string =>
     },
     'v1',
     target,
-  );
+  ).mediaType;
 
 test('a manifest is what it says, or what it is made of', () => {
   for (const [of, types] of [

@@ -99,9 +99,10 @@ describe('a page is read', () => {
     );
 
   test('unless all in it is marked, and by other marks', () => {
-    assert.deepEqual(skim(page(), ['mark-100.']), { entries: 100, signatures: 100 });
-    assert.equal(skim(page(), ['mark-100.', 'mark-7.']), undefined);
-    assert.equal(skim(page(entry({})), ['mark-100.']), undefined);
-    assert.equal(skim(page().subarray(0, 1_000), ['mark-100.']), undefined, 'a short one');
+    assert.deepEqual(skim(page(), 'sig', ['mark-100.']), { entries: 100, sought: true });
+    assert.deepEqual(skim(page(), 'att', ['mark-100.']), { entries: 100, sought: false });
+    assert.equal(skim(page(), 'sig', ['mark-100.', 'mark-7.']), undefined);
+    assert.equal(skim(page(entry({})), 'sig', ['mark-100.']), undefined);
+    assert.equal(skim(page().subarray(0, 1_000), 'sig', ['mark-100.']), undefined, 'a short one');
   });
 });
