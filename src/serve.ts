@@ -24,7 +24,7 @@ import { observeAudit, observeDecide, observeKeys, observeLease, observeRegistry
 import { openPolicy } from './open-policy.ts';
 import { loadCredentials } from './registry/credentials.ts';
 import { namedRegistry } from './registry/named.ts';
-import { openLease } from './registry/open-lease.ts';
+import { openLease } from './registry/leases/open.ts';
 import { createRegistry } from './registry/registry.ts';
 import { createService } from './service.ts';
 import { createRepeats } from './signing/repeats.ts';

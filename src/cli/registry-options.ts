@@ -7,7 +7,7 @@ import { type Context, openContext } from '../model/context.ts';
 import type { ImageReference } from '../model/subject.ts';
 import { createHttpClient } from '../net/http.ts';
 import { loadCredentials } from '../registry/credentials.ts';
-import { canonicalHost } from '../registry/credential-source.ts';
+import { canonicalHost } from '../registry/credentials/source.ts';
 import { parseReference, parseRepository } from '../registry/reference.ts';
 import type { Target } from '../registry/target.ts';
 import type { GatherOptions } from '../transfer/gather.ts';

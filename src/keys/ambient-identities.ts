@@ -2,9 +2,9 @@ import { CountersignError } from '../model/error.ts';
 import { waitFor } from '../model/wait.ts';
 import type { HttpClientOptions } from '../net/http.ts';
 import type { HttpClient } from '../net/port.ts';
-import type { AmbientIdentities, AzureAsked, CloudToken } from '../registry/credential-source.ts';
-import type { AzureCredential } from './azure-credential.ts';
-import type { GcpCredentials, GcpHeaders } from './gcp-credentials.ts';
+import type { AmbientIdentities, AzureAsked, CloudToken } from '../registry/credentials/source.ts';
+import type { AzureCredential } from './azure/credential.ts';
+import type { GcpCredentials, GcpHeaders } from './gcp/credentials.ts';
 
 type OpenedAzure = { readonly credential: AzureCredential; readonly http: HttpClient };
 
@@ -29,8 +29,8 @@ export const createAmbientIdentities = (deps: {
   const openAws = async (): Promise<AmbientIdentities['aws']> => {
     const [{ fromNodeProviderChain }, { awsCredentialsError }, { silent }] = await Promise.all([
       import('@aws-sdk/credential-providers'),
-      import('./aws-credentials-errors.ts'),
-      import('./aws-transport.ts'),
+      import('./aws/credentials-errors.ts'),
+      import('./aws/transport.ts'),
     ]);
     const provider = fromNodeProviderChain({ logger: silent });
     return async (context, anew) => {
@@ -45,7 +45,7 @@ export const createAmbientIdentities = (deps: {
   };
 
   const openAzure = async ({ authorityHost, clientId }: AzureAsked): Promise<OpenedAzure> => {
-    const { createAzureCredential, credentialEgress } = await import('./azure-credential.ts');
+    const { createAzureCredential, credentialEgress } = await import('./azure/credential.ts');
     const method = process.env['AZURE_FEDERATED_TOKEN_FILE'] ? 'workload-identity' : 'managed-identity';
     const http = deps.createHttp(credentialEgress(method));
     const settings = { method, ...(clientId === undefined ? {} : { clientId }) } as const;
@@ -68,7 +68,7 @@ export const createAmbientIdentities = (deps: {
       return { token: issued.token, lifetimeMs: Math.max(0, issued.expiresOnTimestamp - Date.now()) };
     },
     google: async (context, anew) => {
-      google ??= import('./gcp-credentials.ts').then(({ createGcpCredentials }) =>
+      google ??= import('./gcp/credentials.ts').then(({ createGcpCredentials }) =>
         createGcpCredentials({ credentialsFile: undefined, impersonate: undefined }, 'the registry', {
           scopes: googleScopes,
           selfSigned: false,

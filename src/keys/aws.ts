@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import type { Context } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
 import { rsaSchemeOf } from './algorithms.ts';
-import { type AwsClient, type AwsConnection, createAwsClient } from './aws-client.ts';
-import { awsStateError } from './aws-errors.ts';
-import { readDescription, readSignature, readVersion, signInput } from './aws-key.ts';
-import { type AwsSettings, awsTarget } from './aws-settings.ts';
+import { type AwsClient, type AwsConnection, createAwsClient } from './aws/client.ts';
+import { awsStateError } from './aws/errors.ts';
+import { readDescription, readSignature, readVersion, signInput } from './aws/key.ts';
+import { type AwsSettings, awsTarget } from './aws/settings.ts';
 import type { Leases } from './leases.ts';
 import { type Key, type ListedVersion, versionOf } from './port.ts';
 import { readTextFile } from './read-file.ts';
@@ -30,7 +30,7 @@ const expiredInstead = (caught: unknown, { validUntil }: ListedVersion, kms: str
 /**
  * Opens a key of AWS KMS: DescribeKey, and GetPublicKey where its public key is not known yet, then one Sign request a signature, always for the ARN that was
  * found, so that an alias that is moved changes nothing until the key is opened again. Errors: key-backends.md section 1.7
- * as `aws-errors.ts` has it; `readDescription` and `readVersion` say what else may be wrong with a key.
+ * as `aws/errors.ts` has it; `readDescription` and `readVersion` say what else may be wrong with a key.
  */
 export const openAwsKey = async (settings: AwsSettings, deps: AwsDeps, context: Context): Promise<Key> => {
   const { keyId, region, endpoint } = awsTarget(settings);

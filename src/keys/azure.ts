@@ -4,7 +4,7 @@ import { CountersignError } from '../model/error.ts';
 import type { HttpClientOptions } from '../net/http.ts';
 import type { HttpClient } from '../net/port.ts';
 import { rsaSchemeOf } from './algorithms.ts';
-import { type AzureClient, type AzureConnection, createAzureClient } from './azure-client.ts';
+import { type AzureClient, type AzureConnection, createAzureClient } from './azure/client.ts';
 import {
   type AzureKey,
   assertSigns,
@@ -14,9 +14,9 @@ import {
   readSignature,
   readVersions,
   signInput,
-} from './azure-key.ts';
-import { attestationEvidence, evidenceOf, protectionOf } from './azure-protection.ts';
-import { type AzureSettings, azureTarget } from './azure-settings.ts';
+} from './azure/key.ts';
+import { attestationEvidence, evidenceOf, protectionOf } from './azure/protection.ts';
+import { type AzureSettings, azureTarget } from './azure/settings.ts';
 import type { Leases } from './leases.ts';
 import { type Key, type ListedVersion, type OpaqueVersion, versionOf } from './port.ts';
 import { readTextFile } from './read-file.ts';
@@ -131,8 +131,8 @@ const openWith = async (
 /**
  * Opens a key of Azure Key Vault or Managed HSM: lists its versions, reads the public keys of those that are not disabled
  * (the newest 100), and pins the configured or newest usable one; one request a signature from then on, always for that
- * version. Azure does not tell whether a key was imported. Errors: key-backends.md section 1.7 as `azure-errors.ts` has it;
- * `azure-key.ts` says what else may be wrong with a key.
+ * version. Azure does not tell whether a key was imported. Errors: key-backends.md section 1.7 as `azure/errors.ts` has it;
+ * `azure/key.ts` says what else may be wrong with a key.
  */
 export const openAzureKey = async (settings: AzureSettings, deps: AzureDeps, context: Context): Promise<Key> => {
   const ca =

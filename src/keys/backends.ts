@@ -1,18 +1,18 @@
 import type { z } from 'zod';
 import type { Context } from '../model/context.ts';
 import type { AwsDeps } from './aws.ts';
-import { awsSettings } from './aws-settings.ts';
+import { awsSettings } from './aws/settings.ts';
 import type { AzureDeps } from './azure.ts';
-import { azureSettings } from './azure-settings.ts';
+import { azureSettings } from './azure/settings.ts';
 import type { GcpDeps } from './gcp.ts';
-import { gcpSettings } from './gcp-settings.ts';
+import { gcpSettings } from './gcp/settings.ts';
 import { openLocalKey } from './local.ts';
-import { localSettings } from './local-settings.ts';
+import { localSettings } from './local/settings.ts';
 import type { Pkcs11Deps } from './pkcs11.ts';
-import { pkcs11Settings } from './pkcs11-settings.ts';
+import { pkcs11Settings } from './pkcs11/settings.ts';
 import type { Key } from './port.ts';
 import type { VaultDeps } from './vault.ts';
-import { vaultSettings } from './vault-settings.ts';
+import { vaultSettings } from './vault/settings.ts';
 
 /** What the backends are given from outside. */
 export type BackendDeps = VaultDeps & AwsDeps & GcpDeps & AzureDeps & Pkcs11Deps;

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { Context } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
 import { rsaSchemeOf } from './algorithms.ts';
-import { createGcpClient, type GcpClient, type GcpConnection } from './gcp-client.ts';
-import { type GcpSettings, gcpTarget } from './gcp-settings.ts';
-import { readSignature, signRequest } from './gcp-sign.ts';
+import { createGcpClient, type GcpClient, type GcpConnection } from './gcp/client.ts';
+import { type GcpSettings, gcpTarget } from './gcp/settings.ts';
+import { readSignature, signRequest } from './gcp/sign.ts';
 import {
   algorithmNameOf,
   evidenceOf,
@@ -16,7 +16,7 @@ import {
   readVersion,
   readVersionsPage,
   stateOf,
-} from './gcp-version.ts';
+} from './gcp/version.ts';
 import type { Leases } from './leases.ts';
 import { type Key, type ListedVersion, type OpaqueVersion, versionOf } from './port.ts';
 import type { PublicKey } from './public-key.ts';
@@ -151,8 +151,8 @@ const openVersions = async (shared: GcpShared, settings: GcpSettings, context: C
 
 /**
  * Opens a key of Google Cloud KMS: reads all its versions, pins the configured or newest enabled one, then sends one
- * AsymmetricSign request a signature, always for that version. Errors: key-backends.md section 1.7 as `gcp-errors.ts` has it;
- * `gcp-version.ts` and `gcp-sign.ts` say what else may be wrong.
+ * AsymmetricSign request a signature, always for that version. Errors: key-backends.md section 1.7 as `gcp/errors.ts` has it;
+ * `gcp/version.ts` and `gcp/sign.ts` say what else may be wrong.
  */
 export const openGcpKey = async (settings: GcpSettings, deps: GcpDeps, context: Context): Promise<Key> => {
   const ca =

@@ -4,9 +4,9 @@ import { sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import type { KeyVersion } from '../model/signature.ts';
 import { algorithms, type RsaScheme, rsaSchemeOf } from './algorithms.ts';
-import { readKeyFile } from './local-file.ts';
-import type { LocalSettings } from './local-settings.ts';
-import { signLocally } from './local-sign.ts';
+import { readKeyFile } from './local/file.ts';
+import type { LocalSettings } from './local/settings.ts';
+import { signLocally } from './local/sign.ts';
 import type { Key } from './port.ts';
 import { type PublicKey, publicKeyOf } from './public-key.ts';
 

@@ -3,7 +3,7 @@ import type { Context } from '../model/context.ts';
 import { CountersignError } from '../model/error.ts';
 import { rsaSchemeOf } from './algorithms.ts';
 import type { Leases } from './leases.ts';
-import { createPkcs11Client, type Pkcs11Client, type Pkcs11Connection } from './pkcs11-client.ts';
+import { createPkcs11Client, type Pkcs11Client, type Pkcs11Connection } from './pkcs11/client.ts';
 import {
   assertInTime,
   evidenceOf,
@@ -12,9 +12,9 @@ import {
   readSignature,
   readVersion,
   signInput,
-} from './pkcs11-key.ts';
-import type { FoundKey } from './pkcs11-protocol.ts';
-import { type Pkcs11Settings, pkcs11Target } from './pkcs11-settings.ts';
+} from './pkcs11/key.ts';
+import type { FoundKey } from './pkcs11/protocol.ts';
+import { type Pkcs11Settings, pkcs11Target } from './pkcs11/settings.ts';
 import { type Key, versionOf } from './port.ts';
 
 export type Pkcs11Deps = {
@@ -29,12 +29,12 @@ const connectionId = (connection: Pkcs11Connection): string =>
   createHash('sha256').update(JSON.stringify(connection)).digest('hex');
 
 const ownProcess: NonNullable<Pkcs11Deps['pkcs11Process']> = {
-  entry: new URL('./pkcs11-process.ts', import.meta.url),
+  entry: new URL('./pkcs11/process.ts', import.meta.url),
 };
 
 /**
  * Opens a key in a PKCS#11 token: a process for the module, a login, then the attributes of the key; after that one C_Sign a
- * signature. Errors: key-backends.md section 1.7 as `pkcs11-errors.ts` has it; `readVersion` says what else may be wrong.
+ * signature. Errors: key-backends.md section 1.7 as `pkcs11/errors.ts` has it; `readVersion` says what else may be wrong.
  */
 export const openPkcs11Key = async (settings: Pkcs11Settings, deps: Pkcs11Deps, context: Context): Promise<Key> => {
   const { connection, key: selector } = pkcs11Target(settings);

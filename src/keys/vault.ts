@@ -8,11 +8,11 @@ import { rsaSchemeOf } from './algorithms.ts';
 import type { Leases } from './leases.ts';
 import { type Key, versionOf } from './port.ts';
 import { readTextFile } from './read-file.ts';
-import { createVaultClient, type VaultClient } from './vault-client.ts';
-import { createVaultSession, type VaultSession } from './vault-session.ts';
-import { transitKeyName, type VaultSettings } from './vault-settings.ts';
-import { type Send, signBatch, signOne } from './vault-sign.ts';
-import { pinVersion, readKey } from './vault-transit.ts';
+import { createVaultClient, type VaultClient } from './vault/client.ts';
+import { createVaultSession, type VaultSession } from './vault/session.ts';
+import { transitKeyName, type VaultSettings } from './vault/settings.ts';
+import { type Send, signBatch, signOne } from './vault/sign.ts';
+import { pinVersion, readKey } from './vault/transit.ts';
 
 export type VaultDeps = {
   readonly createHttp: (options: HttpClientOptions) => HttpClient;
@@ -63,7 +63,7 @@ const sealEvidence = async (session: VaultSession, context: Context): Promise<Re
  *
  * The protection level is `software`: whatever seals Vault's storage, an HSM too, the private key is unsealed into the memory
  * of Vault and used there. The kind of seal is kept as evidence, beside the fields of the key. Errors: key-backends.md
- * section 1.7 as `vault-errors.ts` has it; `readKey` and `pinVersion` say what else may be wrong with a key.
+ * section 1.7 as `vault/errors.ts` has it; `readKey` and `pinVersion` say what else may be wrong with a key.
  */
 export const openVaultKey = async (settings: VaultSettings, deps: VaultDeps, context: Context): Promise<Key> => {
   const ca =

@@ -1,13 +1,18 @@
 import type { HttpClient } from '../net/port.ts';
-import { openAcrCredentials } from './credential-acr.ts';
-import { openArtifactRegistryCredentials } from './credential-artifact-registry.ts';
-import { openDockerConfig } from './credential-docker-config.ts';
-import { openEcrCredentials } from './credential-ecr.ts';
-import { openGhcrCredentials } from './credential-ghcr.ts';
-import { createCredentialHelpers, type CredentialHelpers } from './credential-helper.ts';
-import type { AmbientKind, CredentialSettings } from './credential-settings.ts';
-import { type AmbientIdentities, canonicalHost, type CredentialSource, type Credentials } from './credential-source.ts';
-import { openStaticCredentials } from './credential-static.ts';
+import { openAcrCredentials } from './credentials/acr.ts';
+import { openArtifactRegistryCredentials } from './credentials/artifact-registry.ts';
+import { openDockerConfig } from './credentials/docker-config.ts';
+import { openEcrCredentials } from './credentials/ecr.ts';
+import { openGhcrCredentials } from './credentials/ghcr.ts';
+import { createCredentialHelpers, type CredentialHelpers } from './credentials/helper.ts';
+import type { AmbientKind, CredentialSettings } from './credentials/settings.ts';
+import {
+  type AmbientIdentities,
+  canonicalHost,
+  type CredentialSource,
+  type Credentials,
+} from './credentials/source.ts';
+import { openStaticCredentials } from './credentials/static.ts';
 import type { RegistrySettings } from './settings.ts';
 
 export type LoadedCredentials = {

@@ -4,7 +4,7 @@ import { createAttach } from './attach.ts';
 import { createReadAttachments } from './attachments.ts';
 import { createAuthenticator } from './auth.ts';
 import { createBlobs } from './blobs.ts';
-import type { Credentials } from './credential-source.ts';
+import type { Credentials } from './credentials/source.ts';
 import { createFindDestination } from './destination.ts';
 import type { Lease } from './lease.ts';
 import { createManifests } from './manifests.ts';

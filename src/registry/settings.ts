@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { CountersignError } from '../model/error.ts';
 import { allowEntryProblem } from './allow-list.ts';
-import { ambientProblem, credentialSettings, variableName } from './credential-settings.ts';
-import { leaseProblem, leaseSettings } from './lease-settings.ts';
+import { ambientProblem, credentialSettings, variableName } from './credentials/settings.ts';
+import { leaseProblem, leaseSettings } from './leases/settings.ts';
 import { parseRepository } from './reference.ts';
 
 const host = z

@@ -3,7 +3,7 @@ import { CountersignError } from '../model/error.ts';
 import { defaultRetryAfterMs } from '../net/errors.ts';
 import type { HttpRequest, HttpResponse } from '../net/port.ts';
 import { parseRetryAfter } from '../net/retry.ts';
-import type { Credential } from './credential-source.ts';
+import type { Credential } from './credentials/source.ts';
 import type { Actions, Target } from './target.ts';
 
 /** The token service that a registry names. */

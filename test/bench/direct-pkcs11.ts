@@ -2,7 +2,7 @@ import { constants, createHash, verify } from 'node:crypto';
 import { createRequire } from 'node:module';
 import type PKCS11 from 'pkcs11js';
 import { openKeyring } from '../../src/keys/keyring.ts';
-import { ckf, ckm, cko, cka } from '../../src/keys/pkcs11-constants.ts';
+import { ckf, ckm, cko, cka } from '../../src/keys/pkcs11/constants.ts';
 import { publicKeyPem } from '../../src/keys/public-key.ts';
 import { digestInfo } from '../../src/keys/rsa-encoding.ts';
 import { keySettings } from '../../src/keys/settings.ts';

@@ -11,7 +11,7 @@ import { configSchema } from '../../src/config/schema.ts';
 import { readPolicy } from '../../src/open-policy.ts';
 import { readPolicyFiles } from '../../src/policy/read-files.ts';
 import { runPolicyTests } from '../../src/policy/test-file.ts';
-import { ambientHosts } from '../../src/registry/credential-settings.ts';
+import { ambientHosts } from '../../src/registry/credentials/settings.ts';
 import { registrySettings } from '../../src/registry/settings.ts';
 import { deployFolder, mountsOf, readCompose } from './compose-file.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { awsSettings, awsTarget } from '../../src/keys/aws-settings.ts';
+import { awsSettings, awsTarget } from '../../src/keys/aws/settings.ts';
 import { keysSettings } from '../../src/keys/configured.ts';
 import { keySettings } from '../../src/keys/settings.ts';
 
@@ -113,7 +113,10 @@ test('the examples of deploy/keys/aws.md are settings, and its policies are JSON
 test('every reason that the code of AWS keys gives is explained in deploy/keys/aws.md', () => {
   const page = readFileSync(new URL('../../deploy/keys/aws.md', import.meta.url), 'utf8');
   const explained = new Set(page.match(/(?<=^\|.*`)[A-Z][A-Z_]+(?=`.*\|)/gm));
-  const files = ['aws.ts', 'aws-client.ts', 'aws-errors.ts', 'aws-credentials-errors.ts', 'aws-key.ts', 'aws-role.ts'];
+  const files = [
+    'aws.ts',
+    ...['client', 'errors', 'credentials-errors', 'key', 'role'].map((name) => `aws/${name}.ts`),
+  ];
   const given = files.flatMap(
     (file) => readFileSync(new URL(`../../src/keys/${file}`, import.meta.url), 'utf8').match(/'[A-Z]+_[A-Z_]+'/g) ?? [],
   );

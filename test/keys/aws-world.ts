@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { openAwsKey } from '../../src/keys/aws.ts';
-import type { AwsClient } from '../../src/keys/aws-client.ts';
+import type { AwsClient } from '../../src/keys/aws/client.ts';
 import { type Keyring, openKeyring } from '../../src/keys/keyring.ts';
 import { createLeases } from '../../src/keys/leases.ts';
 import type { Key } from '../../src/keys/port.ts';

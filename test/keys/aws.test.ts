@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import dns from 'node:dns';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import type { AwsClient } from '../../src/keys/aws-client.ts';
+import type { AwsClient } from '../../src/keys/aws/client.ts';
 import { openKeyring } from '../../src/keys/keyring.ts';
 import { createLeases } from '../../src/keys/leases.ts';
 import { verifySignature } from '../../src/keys/verify-signature.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { test } from 'node:test';
-import { azureSdkError } from '../../src/keys/azure-errors.ts';
+import { azureSdkError } from '../../src/keys/azure/errors.ts';
 import { openContext } from '../../src/model/context.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import { rejection, testContext } from '../contract/keys/contract.ts';

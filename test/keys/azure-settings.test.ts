@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { azureSettings, azureTarget } from '../../src/keys/azure-settings.ts';
+import { azureSettings, azureTarget } from '../../src/keys/azure/settings.ts';
 import { keysSettings } from '../../src/keys/configured.ts';
 import { keySettings } from '../../src/keys/settings.ts';
 

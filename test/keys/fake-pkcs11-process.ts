@@ -2,10 +2,10 @@
 // path names a file that says what the token holds; what each function shall do wrong stands in `<path>.faults`.
 import { createPrivateKey, sign } from 'node:crypto';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { cka, ckm, cko } from '../../src/keys/pkcs11-constants.ts';
-import type { Attribute, Handle, Pkcs11Module } from '../../src/keys/pkcs11-module.ts';
-import { servePkcs11 } from '../../src/keys/pkcs11-process.ts';
-import { ModuleProblem } from '../../src/keys/pkcs11-token.ts';
+import { cka, ckm, cko } from '../../src/keys/pkcs11/constants.ts';
+import type { Attribute, Handle, Pkcs11Module } from '../../src/keys/pkcs11/module.ts';
+import { servePkcs11 } from '../../src/keys/pkcs11/process.ts';
+import { ModuleProblem } from '../../src/keys/pkcs11/token.ts';
 import type { FakeToken } from './fake-pkcs11.ts';
 
 const handle = (number: number): Handle => {

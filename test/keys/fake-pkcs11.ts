@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { createLeases } from '../../src/keys/leases.ts';
 import { openPkcs11Key } from '../../src/keys/pkcs11.ts';
-import { pkcs11Settings } from '../../src/keys/pkcs11-settings.ts';
+import { pkcs11Settings } from '../../src/keys/pkcs11/settings.ts';
 import type { Key } from '../../src/keys/port.ts';
 import { testContext } from '../contract/keys/contract.ts';
 

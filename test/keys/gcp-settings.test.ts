@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { keysSettings } from '../../src/keys/configured.ts';
-import { gcpSettings, gcpTarget } from '../../src/keys/gcp-settings.ts';
+import { gcpSettings, gcpTarget } from '../../src/keys/gcp/settings.ts';
 import { keySettings } from '../../src/keys/settings.ts';
 
 const gcp = { name: 'release', kind: 'gcp' };

@@ -1,7 +1,7 @@
 // A keyring over one key in the Google Cloud KMS of ours, and what its tests share.
 import type { TestContext } from 'node:test';
 import { openGcpKey } from '../../src/keys/gcp.ts';
-import { gcpSettings } from '../../src/keys/gcp-settings.ts';
+import { gcpSettings } from '../../src/keys/gcp/settings.ts';
 import { type Keyring, openKeyring } from '../../src/keys/keyring.ts';
 import { createLeases } from '../../src/keys/leases.ts';
 import type { Key } from '../../src/keys/port.ts';

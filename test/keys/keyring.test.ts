@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createKeyring, type KeyEntry, openKeyring } from '../../src/keys/keyring.ts';
 import { openLocalKey } from '../../src/keys/local.ts';
-import { localSettings } from '../../src/keys/local-settings.ts';
+import { localSettings } from '../../src/keys/local/settings.ts';
 import type { Key } from '../../src/keys/port.ts';
 import { keySettings } from '../../src/keys/settings.ts';
 import { openContext } from '../../src/model/context.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { spkiOf } from '../../src/codec/spki.ts';
 import { openLocalKey } from '../../src/keys/local.ts';
-import { localSettings } from '../../src/keys/local-settings.ts';
+import { localSettings } from '../../src/keys/local/settings.ts';
 import { sha256 } from '../../src/model/digest.ts';
 import type { CountersignError } from '../../src/model/error.ts';
 import { rejection } from '../contract/keys/contract.ts';

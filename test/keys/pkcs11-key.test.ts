@@ -10,8 +10,8 @@ import {
   readSignature,
   readVersion,
   signInput,
-} from '../../src/keys/pkcs11-key.ts';
-import type { Attributes, FoundKey, MechanismName, TokenFacts } from '../../src/keys/pkcs11-protocol.ts';
+} from '../../src/keys/pkcs11/key.ts';
+import type { Attributes, FoundKey, MechanismName, TokenFacts } from '../../src/keys/pkcs11/protocol.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import { selfSigned } from '../certificates.ts';
 

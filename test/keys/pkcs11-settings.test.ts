@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pkcs11Settings, pkcs11Target } from '../../src/keys/pkcs11-settings.ts';
+import { pkcs11Settings, pkcs11Target } from '../../src/keys/pkcs11/settings.ts';
 import { keySettings } from '../../src/keys/settings.ts';
 
 const base = { name: 'release', kind: 'pkcs11' };

@@ -1,6 +1,6 @@
 // Keys whose behaviour a test decides: real signatures, scripted failures, counted openings and closings.
 import { openLocalKey } from '../../src/keys/local.ts';
-import { localSettings } from '../../src/keys/local-settings.ts';
+import { localSettings } from '../../src/keys/local/settings.ts';
 import type { KeyEntry } from '../../src/keys/keyring.ts';
 import type { Key, KeyDescription } from '../../src/keys/port.ts';
 import { CountersignError } from '../../src/model/error.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { z } from 'zod';
 import { keysSettings } from '../../src/keys/configured.ts';
 import { keySettings } from '../../src/keys/settings.ts';
-import { transitKeyName, vaultSettings } from '../../src/keys/vault-settings.ts';
+import { transitKeyName, vaultSettings } from '../../src/keys/vault/settings.ts';
 
 const local = { name: 'dev', kind: 'local', generate: 'ecdsa-p256-sha256' };
 const vault = {

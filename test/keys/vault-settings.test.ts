@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { transitKeyName, vaultSettings } from '../../src/keys/vault-settings.ts';
+import { transitKeyName, vaultSettings } from '../../src/keys/vault/settings.ts';
 
 const vault = {
   name: 'release',

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test';
 import { createAmbientIdentities } from '../../src/keys/ambient-identities.ts';
 import { openContext } from '../../src/model/context.ts';
 import { createHttpClient } from '../../src/net/http.ts';
-import { ecrApi, openEcrCredentials } from '../../src/registry/credential-ecr.ts';
+import { ecrApi, openEcrCredentials } from '../../src/registry/credentials/ecr.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import { type ServiceWorld, type Signed, startServiceWorld, type VerdictJson } from '../service-world.ts';
 import { cosignVerify } from './cosign.ts';

@@ -1,8 +1,8 @@
 // A process that holds leases: `url name count durationMs file`. Each appends `+` to the file when its work begins and `-` when it
 // ends; without a count one lease is held until the process is killed.
 import { appendFileSync } from 'node:fs';
-import { leaseSettings } from '../../src/registry/lease-settings.ts';
-import { openLease } from '../../src/registry/open-lease.ts';
+import { leaseSettings } from '../../src/registry/leases/settings.ts';
+import { openLease } from '../../src/registry/leases/open.ts';
 import { within } from '../registry/world.ts';
 
 const [url, name = '', count = '0', durationMs, file = ''] = process.argv.slice(2);

@@ -1,6 +1,6 @@
 // A process that attaches one signature at the `.sig` tag of an image: `url reference durationMs name`.
-import { leaseSettings } from '../../src/registry/lease-settings.ts';
-import { openLease } from '../../src/registry/open-lease.ts';
+import { leaseSettings } from '../../src/registry/leases/settings.ts';
+import { openLease } from '../../src/registry/leases/open.ts';
 import { clientFor, layer, resolve, within } from '../registry/world.ts';
 
 const [url, reference = '', durationMs, name = ''] = process.argv.slice(2);

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type PKCS11 from 'pkcs11js';
-import { cka, ckf, cko } from '../../src/keys/pkcs11-constants.ts';
+import { cka, ckf, cko } from '../../src/keys/pkcs11/constants.ts';
 import { run, skipWithout, succeeded, temporaryFolder } from './peer.ts';
 
 export const pin = 'user-pin-of-a-test';

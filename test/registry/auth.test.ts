@@ -7,7 +7,7 @@ import type { CountersignError } from '../../src/model/error.ts';
 import type { HttpClient, HttpRequest } from '../../src/net/port.ts';
 import { createAllowList } from '../../src/registry/allow-list.ts';
 import { createAuthenticator } from '../../src/registry/auth.ts';
-import type { Credential } from '../../src/registry/credential-source.ts';
+import type { Credential } from '../../src/registry/credentials/source.ts';
 import type { Registry } from '../../src/registry/port.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
 import { checkRealm } from '../../src/registry/realm.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { CountersignError } from '../../src/model/error.ts';
 import type { HttpRequest, HttpResponse } from '../../src/net/port.ts';
-import type { AmbientIdentities } from '../../src/registry/credential-source.ts';
+import type { AmbientIdentities } from '../../src/registry/credentials/source.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
 import { ecrAnswer, ecrHost, inspected, json, load, noIdentities, scriptedHttp } from './credential-world.ts';
 import { isError, resolve, within } from './world.ts';

@@ -4,8 +4,8 @@ import { createHash, createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { CountersignError } from '../../src/model/error.ts';
 import type { HttpRequest, HttpResponse } from '../../src/net/port.ts';
-import { ecrApi } from '../../src/registry/credential-ecr.ts';
-import type { AmbientIdentities } from '../../src/registry/credential-source.ts';
+import { ecrApi } from '../../src/registry/credentials/ecr.ts';
+import type { AmbientIdentities } from '../../src/registry/credentials/source.ts';
 import { ecrAnswer, ecrHost, inspected, json, load, noIdentities, scriptedHttp } from './credential-world.ts';
 import { isError } from './world.ts';
 

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util';
 import { toCountersignError } from '../../src/model/error.ts';
 import type { HttpClient, HttpRequest, HttpResponse } from '../../src/net/port.ts';
-import type { AmbientIdentities, Credential } from '../../src/registry/credential-source.ts';
+import type { AmbientIdentities, Credential } from '../../src/registry/credentials/source.ts';
 import { type CredentialDeps, type LoadedCredentials, loadCredentials } from '../../src/registry/credentials.ts';
 import { registrySettings } from '../../src/registry/settings.ts';
 import { within } from './world.ts';

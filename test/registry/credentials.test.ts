@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { parseDockerConfig } from '../../src/registry/credential-docker-config.ts';
+import { parseDockerConfig } from '../../src/registry/credentials/docker-config.ts';
 import { registrySettings } from '../../src/registry/settings.ts';
 import { vectorsPath, vectorsPresent } from '../vectors.ts';
 import { eventually, inspected, load } from './credential-world.ts';

@@ -18,7 +18,7 @@ import { CountersignError } from '../../src/model/error.ts';
 import type { SignResult } from '../../src/model/result.ts';
 import type { Verdict } from '../../src/model/verdict.ts';
 import { createHttpClient } from '../../src/net/http.ts';
-import type { Credential } from '../../src/registry/credential-source.ts';
+import type { Credential } from '../../src/registry/credentials/source.ts';
 import type { Registry } from '../../src/registry/port.ts';
 import { createRegistry } from '../../src/registry/registry.ts';
 import type { SigningPorts } from '../../src/signing/ports.ts';

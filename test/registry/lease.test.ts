@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { openContext } from '../../src/model/context.ts';
-import { createLease } from '../../src/registry/hold-lease.ts';
+import { createLease } from '../../src/registry/leases/hold.ts';
 import { createFakeLeaseStore } from './fake-lease-store.ts';
 import { isError, within } from './world.ts';
 

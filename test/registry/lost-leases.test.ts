@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
 import type { CountersignError } from '../../src/model/error.ts';
-import { createLease } from '../../src/registry/hold-lease.ts';
+import { createLease } from '../../src/registry/leases/hold.ts';
 import { eventually } from './credential-world.ts';
 import { createFakeLeaseStore } from './fake-lease-store.ts';
 import { startFaultRegistry } from './fault-registry.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mock, type TestContext, test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
 import { createAuthenticator } from '../../src/registry/auth.ts';
-import { credentialError } from '../../src/registry/credential-errors.ts';
+import { credentialError } from '../../src/registry/credentials/errors.ts';
 import type { Fault, Rule } from './fault-registry.ts';
 import { startFaultRegistry } from './fault-registry.ts';
 import { clientFor, isError, resolve, within } from './world.ts';

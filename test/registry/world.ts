@@ -4,7 +4,7 @@ import { CountersignError } from '../../src/model/error.ts';
 import type { Sealed } from '../../src/model/signature.ts';
 import type { ResolvedImage } from '../../src/model/subject.ts';
 import { createHttpClient } from '../../src/net/http.ts';
-import type { Credential } from '../../src/registry/credential-source.ts';
+import type { Credential } from '../../src/registry/credentials/source.ts';
 import type { Registry } from '../../src/registry/port.ts';
 import { parseReference } from '../../src/registry/reference.ts';
 import { createRegistry, type RegistryOptions } from '../../src/registry/registry.ts';

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openLocalKey } from '../../src/keys/local.ts';
-import { localSettings } from '../../src/keys/local-settings.ts';
+import { localSettings } from '../../src/keys/local/settings.ts';
 import { openContext } from '../../src/model/context.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import type { ResolvedImage } from '../../src/model/subject.ts';
 import { observeKeys, observeLease, observeRegistry } from '../../src/observed.ts';
-import { createLease } from '../../src/registry/hold-lease.ts';
+import { createLease } from '../../src/registry/leases/hold.ts';
 import type { Registry } from '../../src/registry/port.ts';
 import { telemetrySettings } from '../../src/telemetry/settings.ts';
 import { startTelemetry } from '../../src/telemetry/start.ts';

@@ -7,7 +7,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { Problem } from '../../../src/keys/pkcs11-protocol.ts';
+import type { Problem } from '../../../src/keys/pkcs11/protocol.ts';
 import { createScript, type Fault, type FaultProxy, flood, type Leg } from './fault-script.ts';
 
 export type Pkcs11FaultProxy = FaultProxy<Problem> & {
@@ -17,7 +17,7 @@ export type Pkcs11FaultProxy = FaultProxy<Problem> & {
 
 type Message = Readonly<Record<string, unknown>>;
 
-const moduleProcess = fileURLToPath(new URL('../../../src/keys/pkcs11-process.ts', import.meta.url));
+const moduleProcess = fileURLToPath(new URL('../../../src/keys/pkcs11/process.ts', import.meta.url));
 
 const legs: Readonly<Record<string, Leg>> = { sign: 'sign', find: 'open' };
 

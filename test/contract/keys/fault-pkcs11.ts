@@ -1,8 +1,8 @@
 // A PKCS#11 token behind the scripted proxy, and the table of what it says when it refuses.
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { type Keyring, openKeyring } from '../../../src/keys/keyring.ts';
-import { ckr } from '../../../src/keys/pkcs11-constants.ts';
-import type { Problem } from '../../../src/keys/pkcs11-protocol.ts';
+import { ckr } from '../../../src/keys/pkcs11/constants.ts';
+import type { Problem } from '../../../src/keys/pkcs11/protocol.ts';
 import { keySettings } from '../../../src/keys/settings.ts';
 import { openContext } from '../../../src/model/context.ts';
 import { type Both, type Expected, type FaultWorld, mayPass, refusedFor, type Row, unusable } from './fault-ask.ts';
