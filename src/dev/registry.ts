@@ -1,13 +1,13 @@
 import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createGate, type RegistryAuth } from './registry-auth.ts';
-import { serveBlob } from './registry-blobs.ts';
-import { BodyTooLarge, createExchange, type Exchange } from './registry-exchange.ts';
-import { serveReferrers, serveTags } from './registry-lists.ts';
-import { serveManifest } from './registry-manifests.ts';
-import { createStore } from './registry-store.ts';
-import { serveUpload } from './registry-uploads.ts';
+import { createGate, type RegistryAuth } from './registry/auth.ts';
+import { serveBlob } from './registry/blobs.ts';
+import { BodyTooLarge, createExchange, type Exchange } from './registry/exchange.ts';
+import { serveReferrers, serveTags } from './registry/lists.ts';
+import { serveManifest } from './registry/manifests.ts';
+import { createStore } from './registry/store.ts';
+import { serveUpload } from './registry/uploads.ts';
 
 export type DevRegistryOptions = {
   /** Serve the referrers API (OCI distribution-spec 1.1). Default: true. */

@@ -2,7 +2,7 @@ import type { ServiceClient } from '../cli/client.ts';
 import { clientOf, type Identity } from './identities.ts';
 import { type PushedImage, pushImage } from './image.ts';
 import type { Narrator } from './narrator.ts';
-import { type RepositoryClient, repositoryClient } from './registry-client.ts';
+import { type RepositoryClient, repositoryClient } from './registry/client.ts';
 import type { World } from './world.ts';
 
 export const repository = 'acme/app';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { AuditRecord } from '../audit/port.ts';
 import { getKey } from '../cli/calls.ts';
 import { table } from '../cli/output.ts';
-import { registryTree } from './registry-tree.ts';
+import { registryTree } from './registry/tree.ts';
 import { repository, type Scene } from './scene.ts';
 
 /** What is left behind: the registry, the audit log, and the public key for others' programs. */

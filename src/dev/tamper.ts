@@ -1,5 +1,5 @@
 import { type Digest, digestHex } from '../model/digest.ts';
-import type { Descriptor, Manifest, RepositoryClient } from './registry-client.ts';
+import type { Descriptor, Manifest, RepositoryClient } from './registry/client.ts';
 
 /*
  * What an attacker with write access to a registry can do: put a signature of one image beside another one, as it is or

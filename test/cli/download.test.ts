@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import type { Descriptor, Manifest } from '../../src/dev/registry-client.ts';
+import type { Descriptor, Manifest } from '../../src/dev/registry/client.ts';
 import type { Digest } from '../../src/model/digest.ts';
 import { digestOf, folder, ociManifest, registry, repository } from '../transfer/world.ts';
 import { capture } from './capture.ts';

@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
 import { pushImage } from '../../src/dev/image.ts';
 import { type DevRegistry, startRegistry } from '../../src/dev/registry.ts';
-import { type RepositoryClient, repositoryClient } from '../../src/dev/registry-client.ts';
+import { type RepositoryClient, repositoryClient } from '../../src/dev/registry/client.ts';
 import { sha256 } from '../../src/model/digest.ts';
 import type { Registry } from '../../src/registry/port.ts';
 import { registrySettings } from '../../src/registry/settings.ts';

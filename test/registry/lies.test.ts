@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
-import { repositoryClient } from '../../src/dev/registry-client.ts';
+import { repositoryClient } from '../../src/dev/registry/client.ts';
 import type { Digest } from '../../src/model/digest.ts';
 import type { ResolvedImage } from '../../src/model/subject.ts';
 import { type Rule, startFaultRegistry } from './fault-registry.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
 import type { DevRegistryOptions } from '../../src/dev/registry.ts';
-import { repositoryClient } from '../../src/dev/registry-client.ts';
+import { repositoryClient } from '../../src/dev/registry/client.ts';
 import type { CountersignError } from '../../src/model/error.ts';
 import type { Lease } from '../../src/registry/lease.ts';
 import { type FaultRegistry, startFaultRegistry } from './fault-registry.ts';

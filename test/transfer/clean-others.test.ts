@@ -1,7 +1,7 @@
 // What clean must leave: what others have made, share, or add at the same time.
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
-import type { Manifest } from '../../src/dev/registry-client.ts';
+import type { Manifest } from '../../src/dev/registry/client.ts';
 import type { DevRegistryOptions } from '../../src/dev/registry.ts';
 import type { Digest } from '../../src/model/digest.ts';
 import { capture } from '../cli/capture.ts';

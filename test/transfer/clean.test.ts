@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
-import type { Manifest } from '../../src/dev/registry-client.ts';
+import type { Manifest } from '../../src/dev/registry/client.ts';
 import type { Digest } from '../../src/model/digest.ts';
 import { clean, type CleanType, planCleaning } from '../../src/transfer/clean.ts';
 import { gather } from '../../src/transfer/gather.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { describe, it } from 'node:test';
-import type { Manifest } from '../../src/dev/registry-client.ts';
+import type { Manifest } from '../../src/dev/registry/client.ts';
 import { type Digest, sha256 } from '../../src/model/digest.ts';
 import { copy } from '../../src/transfer/copy.ts';
 import type { Attachment, Graph, Node } from '../../src/transfer/gather.ts';

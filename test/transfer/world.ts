@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { type Manifest, repositoryClient } from '../../src/dev/registry-client.ts';
+import { type Manifest, repositoryClient } from '../../src/dev/registry/client.ts';
 import { type DevRegistry, type DevRegistryOptions, startRegistry } from '../../src/dev/registry.ts';
 import { openContext } from '../../src/model/context.ts';
 import type { Digest } from '../../src/model/digest.ts';

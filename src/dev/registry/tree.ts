@@ -1,5 +1,5 @@
-import type { Digest } from '../model/digest.ts';
-import { type Descriptor, type RepositoryClient, repositoryClient } from './registry-client.ts';
+import type { Digest } from '../../model/digest.ts';
+import { type Descriptor, type RepositoryClient, repositoryClient } from './client.ts';
 
 type Node = { readonly label: string; readonly children: readonly Node[] };
 

@@ -1,6 +1,6 @@
-import { sha256 } from '../model/digest.ts';
-import { isDigestOf } from './registry-digest.ts';
-import type { Repository, StoredManifest } from './registry-store.ts';
+import { sha256 } from '../../model/digest.ts';
+import { isDigestOf } from './digest.ts';
+import type { Repository, StoredManifest } from './store.ts';
 
 /**
  * Takes a manifest apart as far as a registry must. It is kept under `expected` when its bytes have that digest, and under

@@ -1,4 +1,4 @@
-import { type Digest, sha256 } from '../model/digest.ts';
+import { type Digest, sha256 } from '../../model/digest.ts';
 
 /** A descriptor as manifests and indexes hold it. */
 export type Descriptor = {

@@ -1,7 +1,7 @@
-import { isContentDigest } from './registry-digest.ts';
-import type { Exchange } from './registry-exchange.ts';
-import { missingContent, readManifest } from './registry-manifest.ts';
-import type { Repository, StoredManifest, Store } from './registry-store.ts';
+import { isContentDigest } from './digest.ts';
+import type { Exchange } from './exchange.ts';
+import { missingContent, readManifest } from './manifest.ts';
+import type { Repository, StoredManifest, Store } from './store.ts';
 
 const maxManifestBytes = 4 * 1024 * 1024;
 const tagPattern = /^\w[\w.-]{0,127}$/;

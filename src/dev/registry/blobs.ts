@@ -1,7 +1,7 @@
-import { isContentDigest } from './registry-digest.ts';
-import type { Exchange } from './registry-exchange.ts';
-import { readRange } from './registry-range.ts';
-import type { Store } from './registry-store.ts';
+import { isContentDigest } from './digest.ts';
+import type { Exchange } from './exchange.ts';
+import { readRange } from './range.ts';
+import type { Store } from './store.ts';
 
 /** `/v2/<name>/blobs/<digest>`: HEAD, GET (with Range) and DELETE. */
 export const serveBlob = (exchange: Exchange, store: Store, name: string, digest: string): void => {

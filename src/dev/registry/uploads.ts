@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { isDigestOf } from './registry-digest.ts';
-import type { Exchange } from './registry-exchange.ts';
-import { chunkFits } from './registry-range.ts';
-import type { Repository, Store } from './registry-store.ts';
+import { isDigestOf } from './digest.ts';
+import type { Exchange } from './exchange.ts';
+import { chunkFits } from './range.ts';
+import type { Repository, Store } from './store.ts';
 
 const maxBlobBytes = 512 * 1024 * 1024;
 

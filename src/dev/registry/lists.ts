@@ -1,6 +1,6 @@
-import { isContentDigest } from './registry-digest.ts';
-import type { Exchange } from './registry-exchange.ts';
-import type { Store } from './registry-store.ts';
+import { isContentDigest } from './digest.ts';
+import type { Exchange } from './exchange.ts';
+import type { Store } from './store.ts';
 
 const ociIndex = 'application/vnd.oci.image.index.v1+json';
 

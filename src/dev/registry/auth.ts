@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Exchange } from './registry-exchange.ts';
+import type { Exchange } from './exchange.ts';
 
 /** How the embedded registry wants its clients to prove who they are. */
 export type RegistryAuth =
