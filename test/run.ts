@@ -1,6 +1,7 @@
 // npm test: the whole suite that needs npm alone. npm run test:peers: everything; absent peers then fail.
 // Arguments besides --peers choose files: npm test -- test/audit/file.test.ts
 import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, relative, sep } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -53,7 +54,7 @@ const watch = (name: string): void => {
 };
 
 /** Most of what npm alone can test waits for timers; the programs of others want the processor. */
-const concurrency = withPeers ? 2 : 3;
+const concurrency = withPeers ? 2 : Math.min(8, 3 * availableParallelism());
 const tests = run({ files, concurrency, timeout: testTimeoutMs, signal: hung.signal });
 tests.on('test:dequeue', ({ name, nesting }) => nesting === 0 && files.includes(relative(root, name)) && watch(name));
 tests.on('test:complete', ({ name }) => stopWatching(name));

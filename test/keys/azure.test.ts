@@ -248,7 +248,8 @@ test('signatures whose r or s is short or high come out as DER that verifies', a
     const { version, ring } = await opened(t, kind);
     const half = curve === 'P-521' ? 0x00 : 0x7f;
     const found = { short: 0, high: 0 };
-    for (let index = 0; index < 2_000 && (found.short < 3 || found.high < 3); index++) {
+    // One of P-521 in 256 is short: of 2,000 too few are, once in sixty runs.
+    for (let index = 0; index < 20_000 && (found.short < 3 || found.high < 3); index++) {
       const content = Buffer.from(`message ${index}`);
       const raw = ecdsaDerToRaw(signDigest(version.privateKey, createHash(hash).update(content).digest()), curve);
       assert.ok(raw !== undefined);
