@@ -192,7 +192,7 @@ const childrenOf = (parent: number): number[] =>
           readFileSync(`/proc/${name}/status`, 'utf8'),
           readFileSync(`/proc/${name}/cmdline`, 'utf8'),
         ];
-        return status.includes(`\nPPid:\t${parent}\n`) && command.includes('pkcs11-process');
+        return status.includes(`\nPPid:\t${parent}\n`) && command.includes('keys/pkcs11/process');
       } catch {
         return false;
       }
