@@ -40,9 +40,14 @@ const verifyInput = (algorithm: Algorithm, key: KeyObject): KeyObject | VerifyKe
     ? { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
     : key;
 
-/** OpenSSL reads r and s more loosely than DER allows, so the strict reader goes first. */
-const wellFormed = (algorithm: Algorithm, signature: Uint8Array): boolean =>
-  algorithm.type !== 'ec' || ecdsaDerToRaw(signature, algorithm.curve) !== undefined;
+/**
+ * OpenSSL reads r and s more loosely than DER allows, so the strict reader goes first; and of a PSS signature that begins with a
+ * zero byte it takes one without it, which RFC 8017 section 8.1.2 does not.
+ */
+const wellFormed = (algorithm: Algorithm, signature: Uint8Array): boolean => {
+  if (algorithm.type === 'ec') return ecdsaDerToRaw(signature, algorithm.curve) !== undefined;
+  return algorithm.type !== 'rsa' || signature.length === algorithm.modulusBits / 8;
+};
 
 /** node:crypto has no verification over a digest: RSA is opened and compared, ECDSA computed by @noble/curves (ms, not us). */
 const verifyRsaDigest = (

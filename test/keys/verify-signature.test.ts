@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { ecdsaRawToDer } from '../../src/codec/ecdsa.ts';
 import { spkiOf } from '../../src/codec/spki.ts';
 import { algorithms } from '../../src/keys/algorithms.ts';
-import { verifySignature } from '../../src/keys/verify-signature.ts';
+import { verifySignature, verifySignatureInBackground } from '../../src/keys/verify-signature.ts';
 import type { AlgorithmName } from '../../src/model/algorithm.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import type { ToSign } from '../../src/model/signature.ts';
@@ -127,6 +127,26 @@ for (const [algorithm, keyObject, signature] of made) {
     });
   }
 }
+
+test('PSS without the zero byte that the signature begins with is refused', async () => {
+  const key = { algorithm: 'rsa-pss-2048-sha256', keyObject: rsa.publicKey } as const;
+  for (let round = 0; ; round += 1) {
+    assert.ok(round < 10_000, 'one in 256 begins with zero');
+    const input = {
+      key: rsa.privateKey,
+      padding: constants.RSA_PKCS1_PSS_PADDING,
+      saltLength: constants.RSA_PSS_SALTLEN_DIGEST,
+    };
+    const signature = sign('sha256', message, input);
+    if (signature[0] !== 0) continue;
+    for (const toSign of [{ kind: 'message', message } as const, digestOf(message)]) {
+      assert.ok(verifySignature(key, toSign, signature));
+      assert.equal(verifySignature(key, toSign, signature.subarray(1)), false, toSign.kind);
+      assert.equal(await verifySignatureInBackground(key, toSign, signature.subarray(1)), false, toSign.kind);
+    }
+    return;
+  }
+});
 
 test('high and low s are both accepted, as cosign makes both', () => {
   const seen = new Set<boolean>();
