@@ -86,9 +86,10 @@ export const createTagQueues = (): TagQueues => {
 
 type Opened = { readonly queue: TagQueue; wake(): void };
 
-/** `ended` is called the moment the queue is found empty, so that nobody joins a queue that nobody works on. */
+/** How often looking after others' entries is put off. */
 const maxOwed = 20;
 
+/** `ended` is called the moment the queue is found empty, so that nobody joins a queue that nobody works on. */
 const open = (target: Target, tag: string, settleMs: number, first: Waiter, ended: () => void): Opened => {
   let wake: () => void = () => undefined;
   const sleep = (ms: number): Promise<void> =>
