@@ -16,6 +16,8 @@ export type Pkcs11Child = {
   call(request: Request, context: Context): Promise<Outcome>;
   /** Has it ended, or been told to? */
   readonly gone: boolean;
+  /** Is nothing asked of it that it has not answered? */
+  readonly idle: boolean;
   /** Lets what was asked be finished, then ends it. */
   stop(): void;
   /** When it has ended: how, for the log. */
@@ -99,6 +101,9 @@ export const startPkcs11Child = ({ entry, at, threads, silentMs }: ChildSettings
   return {
     get gone() {
       return gone;
+    },
+    get idle() {
+      return pending.size === 0;
     },
     call: async (request, context) => {
       if (gone) throw processEnded(at, 'the process has ended');

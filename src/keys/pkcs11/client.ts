@@ -200,7 +200,8 @@ export const createPkcs11Client = (
           found = readFound(outcome.ok);
           same(found);
         }
-        return use.child.call({ op: 'sign', key: found.key, mechanism, data: encoded }, context);
+        const alone = use.child.idle;
+        return use.child.call({ op: 'sign', key: found.key, mechanism, data: encoded, alone }, context);
       });
       const signature = signatureSchema.safeParse(ok).data;
       if (signature === undefined) throw pkcs11Garbage(at, 'no signature');

@@ -20,8 +20,17 @@ export type Request =
   /** Without a PIN there is no login: some modules need none. */
   | { readonly op: 'login'; readonly pin: string | undefined; readonly maxSessions: number }
   | { readonly op: 'find'; readonly key: KeySelector }
-  /** `key`: as `find` numbered it. `data`: base64 of what the mechanism takes. */
-  | { readonly op: 'sign'; readonly key: number; readonly mechanism: MechanismName; readonly data: string };
+  /**
+   * `key`: as `find` numbered it. `data`: base64 of what the mechanism takes. `alone`: nothing else was asked when this was
+   * sent, so it need not make room for others.
+   */
+  | {
+      readonly op: 'sign';
+      readonly key: number;
+      readonly mechanism: MechanismName;
+      readonly data: string;
+      readonly alone: boolean;
+    };
 
 /** A request with its number; `cancel` takes one back that has not begun. */
 export type Sent = (Request & { readonly id: number }) | { readonly cancel: number };

@@ -34,6 +34,8 @@ export type Job = {
   readonly key: Handle;
   readonly mechanism: MechanismName;
   readonly data: Buffer;
+  /** Nothing else was asked for when this was: a thread would only take longer. */
+  readonly alone: boolean;
   readonly done: (error: unknown, signature?: Buffer) => void;
 };
 
@@ -58,7 +60,8 @@ const codeOf = (error: unknown): unknown =>
 
 /**
  * A pool of logged-in sessions for signing, opened when they are needed, at most `most`; jobs beyond wait in order. A token
- * that answers in microseconds is called in place, which is faster than any thread; a slower one on the thread pool.
+ * that answers in microseconds is called in place, which is faster than any thread; a slower one on the thread pool, unless
+ * the job is alone.
  * `shared`: the one session there may be, when there may be no others.
  */
 export const createSessions = (
@@ -117,7 +120,7 @@ export const createSessions = (
     try {
       const began = performance.now();
       module.C_SignInit(session, mechanismFor(job.mechanism, job.data), job.key);
-      if (threads && slow >= slowTimes) {
+      if (threads && slow >= slowTimes && !job.alone) {
         module.C_Sign(session, job.data, room, (error, signature) => {
           finish(session, job, error, signature);
           pump();

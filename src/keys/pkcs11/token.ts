@@ -134,7 +134,7 @@ export const createToken = (load: LoadModule): Token => {
     return new Promise((resolve) => {
       const done = (error: unknown, signature?: Buffer): void =>
         resolve(signature === undefined ? { problem: problemOf(error) } : { ok: signature.toString('base64') });
-      sessions.sign(id, { key, mechanism: request.mechanism, data, done });
+      sessions.sign(id, { key, mechanism: request.mechanism, data, alone: request.alone, done });
     });
   };
 
