@@ -7,7 +7,7 @@ import { recordKeyRetry } from '../telemetry/metrics.ts';
 import { createBreaker } from './breaker.ts';
 import { type Key, maxBatch } from './port.ts';
 import { createQuota, type QuotaSettings } from './quota.ts';
-import { verifySignatureInBackground } from './verify-signature.ts';
+import { isQuicklyVerified, verifySignature, verifySignatureInBackground } from './verify-signature.ts';
 
 /** `hurried`: another key can do it, so nothing is tried again that takes longer than a moment. Default: patient. */
 export type Haste = 'patient' | 'hurried';
@@ -54,21 +54,8 @@ export const createSigner = (
   const quota = limits === undefined ? undefined : createQuota(limits, { key: name });
   const breaker = createBreaker({ key: name });
   const budget = createRetryBudget();
-
-  /** Each request is one attempt to the breaker, however often it was tried: what it then answers is the backend's own error. */
-  const behindBreaker = async <T>(key: Key, work: () => Promise<T>): Promise<T> => {
-    const pass = breaker.assertClosed();
-    try {
-      const answer = await work();
-      breaker.succeeded(pass);
-      return answer;
-    } catch (caught) {
-      const error = toCountersignError(caught);
-      breaker.failed(error, pass);
-      onError(key, error);
-      throw error;
-    }
-  };
+  /** Single signatures that have not been answered yet. */
+  let underWay = 0;
 
   const inTurn = async <T>(
     key: Key,
@@ -85,30 +72,47 @@ export const createSigner = (
     };
     try {
       budget.deposited();
-      return await behindBreaker(key, () =>
-        withRetry(attempt, { tries, context, baseMs: firstWaitMs, budget, retryable: retryable[haste] }),
-      );
+      // One attempt to the breaker, however often it is tried: what it then answers is the backend's own error.
+      const pass = breaker.assertClosed();
+      try {
+        const options = { tries, context, baseMs: firstWaitMs, budget, retryable: retryable[haste] };
+        const answer = await withRetry(attempt, options);
+        breaker.succeeded(pass);
+        return answer;
+      } catch (caught) {
+        const error = toCountersignError(caught);
+        breaker.failed(error, pass);
+        onError(key, error);
+        throw error;
+      }
     } finally {
       release();
     }
   };
 
-  const verified = async (key: Key, toSign: ToSign, signature: Uint8Array): Promise<SignOutcome> => {
-    const { signing } = key.description;
-    if (await verifySignatureInBackground(signing, toSign, signature)) return signature;
-    return new CountersignError(
+  /** The hop to a thread and back is as long as a quick verification: whoever is alone is spared it. */
+  const verifies = ({ description: { signing } }: Key, toSign: ToSign, signature: Uint8Array) =>
+    underWay === 1 && isQuicklyVerified(signing.algorithm)
+      ? verifySignature(signing, toSign, signature)
+      : verifySignatureInBackground(signing, toSign, signature);
+
+  const badSignature = ({ description: { signing } }: Key): CountersignError =>
+    new CountersignError(
       'data_loss',
       'BAD_SIGNATURE',
       `Key ${name} made a signature that its public key does not verify; it was dropped. The key's backend needs attention.`,
       { metadata: { key: name, version: signing.version } },
     );
-  };
 
   const sign: Signer['sign'] = async (key, toSign, context, haste = 'patient') => {
-    const signature = await inTurn(key, () => key.sign(toSign, context), context, 1, haste);
-    const outcome = await verified(key, toSign, signature);
-    if (outcome instanceof CountersignError) throw outcome;
-    return outcome;
+    underWay += 1;
+    try {
+      const signature = await inTurn(key, () => key.sign(toSign, context), context, 1, haste);
+      if (await verifies(key, toSign, signature)) return signature;
+      throw badSignature(key);
+    } finally {
+      underWay -= 1;
+    }
   };
 
   const batch = async (
@@ -120,9 +124,11 @@ export const createSigner = (
     const work = async (): Promise<readonly SignOutcome[]> => (await key.signMany?.(toSigns, context)) ?? [];
     const outcomes = await inTurn(key, work, context, toSigns.length, haste);
     return Promise.all(
-      toSigns.map((toSign, index) => {
+      toSigns.map(async (toSign, index) => {
         const outcome = outcomes[index] ?? missing(name);
-        return outcome instanceof CountersignError ? outcome : verified(key, toSign, outcome);
+        if (outcome instanceof CountersignError) return outcome;
+        const good = await verifySignatureInBackground(key.description.signing, toSign, outcome);
+        return good ? outcome : badSignature(key);
       }),
     );
   };
