@@ -59,14 +59,12 @@ export const observeKeys = (
     });
   return {
     describe: (name, context) => observe('key.open', name, () => keys.describe(name, context)),
-    hold: async (name, context, failed) => {
-      const held = await observe('key.open', name, () => keys.hold(name, context, failed));
-      return {
+    hold: (name, context, failed) =>
+      observe('key.open', name, () => keys.hold(name, context, failed)).then((held) => ({
         ...held,
         sign: (toSign, asked, haste) => observe('key.sign', name, () => held.sign(toSign, asked, haste)),
         signMany: (toSigns, asked, haste) => observe('key.sign', name, () => held.signMany(toSigns, asked, haste)),
-      };
-    },
+      })),
   };
 };
 

@@ -64,11 +64,10 @@ const exchangeOf = (call: Call): Exchange<Uint8Array> => {
 
 const unary =
   (edge: Edge, method: Method): handleUnaryCall<Buffer, Uint8Array> =>
-  async (call, callback) => {
-    const answer = await handle(edge, method, exchangeOf(call));
-    if (answer.error === undefined) callback(null, answer.written);
-    else callback(toStatus(answer.error, answer.requestId));
-  };
+  (call, callback) =>
+    void handle(edge, method, exchangeOf(call)).then(({ requestId, written, error }) =>
+      error === undefined ? callback(null, written) : callback(toStatus(error, requestId)),
+    );
 
 const serverStream =
   (edge: Edge, method: StreamMethod, readMs: number): handleServerStreamingCall<Buffer, Uint8Array> =>

@@ -31,17 +31,15 @@ export type KeySource = {
 
 export const singleKey = (name: string, slot: Slot, signer: Signer): KeySource => ({
   name,
-  hold: async (context) => {
-    const key = await slot.hold(context);
-    return {
+  hold: (context) =>
+    slot.hold(context).then((key) => ({
       description: key.description,
       member: name,
       sign: (toSign, asked, haste) => signer.sign(key, toSign, asked, haste),
       signMany: (toSigns, asked, haste) => signer.signMany(key, toSigns, asked, haste),
       failsOver: () => false,
       release: () => slot.release(key),
-    };
-  },
+    })),
   describe: async (context) => withProblem((await slot.get(context)).description, slot.problem()),
   reopen: async (context) => void (await slot.reopen(context)),
   close: async () => {

@@ -189,6 +189,10 @@ export const createSlot = (opener: KeyOpener): Slot => {
     return refreshing;
   };
 
+  /** The open key, when nothing has to be waited for. */
+  const fresh = (): Key | undefined =>
+    settled !== undefined && performance.now() < settled.refreshAt ? settled.key : undefined;
+
   const get = async (context: Context): Promise<Key> => {
     if (settled !== undefined) {
       const now = performance.now();
@@ -210,7 +214,7 @@ export const createSlot = (opener: KeyOpener): Slot => {
   return {
     get,
     hold: async (context) => {
-      let key = await get(context);
+      let key = fresh() ?? (await get(context));
       // It may have been replaced, and closed, since it was found.
       while (key !== settled?.key) key = await get(context);
       uses.set(key, (uses.get(key) ?? 0) + 1);

@@ -92,6 +92,8 @@ export const recordDenial = async (
   await audit.write(record).catch(() => undefined);
 };
 
+const nothing = (): void => {};
+
 /** Opens the trail of one allowed request. */
 export const openTrail = (audit: AuditSink, question: Question, decision: Decision, context: Context): AuditTrail => {
   let intent: string | undefined;
@@ -99,7 +101,7 @@ export const openTrail = (audit: AuditSink, question: Question, decision: Decisi
   let member: string | undefined;
   let digest: string | undefined;
   let formats: readonly string[] = question.formats;
-  const write = async (
+  const write = (
     event: AuditRecord['event'],
     results: AuditRecord['results'],
     error: AuditRecord['error'],
@@ -108,20 +110,21 @@ export const openTrail = (audit: AuditSink, question: Question, decision: Decisi
     const outcome = { intent, keyVersion, member, digest, formats, results, error };
     const record = recordOf(event, question, decision, context, outcome);
     const { id } = record;
-    await audit.write(record, until);
-    return id;
+    return audit.write(record, until).then(() => id);
   };
   return {
-    intended: async (key, subjectDigest, planned) => {
+    intended: (key, subjectDigest, planned) => {
       keyVersion = key.version;
       member = key.member;
       digest = subjectDigest;
       formats = planned;
       intent = undefined;
-      intent = await write('intended', [], undefined, 'durable');
-      return intent;
+      return write('intended', [], undefined, 'durable').then((id) => {
+        intent = id;
+        return id;
+      });
     },
-    existing: async (key, subjectDigest, { outputs, auditId }) => {
+    existing: (key, subjectDigest, { outputs, auditId }) => {
       keyVersion = key.version;
       member = key.member;
       digest = subjectDigest;
@@ -129,11 +132,8 @@ export const openTrail = (audit: AuditSink, question: Question, decision: Decisi
       intent = auditId;
       return write('existing', summarize(outputs), undefined, 'written');
     },
-    completed: async (outputs) => {
-      await write('completed', summarize(outputs), undefined, 'written');
-    },
-    failed: async (error, outputs) => {
-      await write('failed', summarize(outputs), describeError(error), 'written').catch(() => undefined);
-    },
+    completed: (outputs) => write('completed', summarize(outputs), undefined, 'written').then(nothing),
+    failed: (error, outputs) =>
+      write('failed', summarize(outputs), describeError(error), 'written').then(nothing, nothing),
   };
 };

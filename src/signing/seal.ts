@@ -27,18 +27,15 @@ export const sealAll = async (
   });
 };
 
-const signEach = async (
-  held: HeldKey,
-  messages: readonly ToSign[],
-  context: Context,
-): Promise<readonly Uint8Array[]> => {
+const signEach = (held: HeldKey, messages: readonly ToSign[], context: Context): Promise<readonly Uint8Array[]> => {
   const [only, second] = messages;
-  if (only !== undefined && second === undefined) return [await held.sign(only, context)];
-  const outcomes = await held.signMany(messages, context);
-  return outcomes.map((outcome) => {
-    if (outcome instanceof CountersignError) throw outcome;
-    return outcome;
-  });
+  if (only !== undefined && second === undefined) return held.sign(only, context).then((signature) => [signature]);
+  return held.signMany(messages, context).then((outcomes) =>
+    outcomes.map((outcome) => {
+      if (outcome instanceof CountersignError) throw outcome;
+      return outcome;
+    }),
+  );
 };
 
 const sealOne = (

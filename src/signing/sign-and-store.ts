@@ -94,7 +94,7 @@ const signAllowed = async (request: SignAndStore, decision: Decision): Promise<S
   try {
     const content = request.prepare();
     let resolved: ResolvedTarget | undefined;
-    const work = async (held: HeldKey) => {
+    const work = async (held: HeldKey): Promise<Signed> => {
       resolved ??= await resolveTarget(target, ports.registry, context);
       return signHeld(held, resolved, content, decision, trail, request);
     };
