@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import module from 'node:module';
+import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -14,10 +15,17 @@ const bundled = fileURLToPath(
 );
 
 if (major > 24 || (major === 24 && minor >= 12)) {
+  // Threads of the pool beyond the number of processors take turns with the event loop, and every request waits for that.
+  process.env.UV_THREADPOOL_SIZE ??= String(Math.min(4, Math.max(2, os.availableParallelism())));
   module.enableCompileCache();
   await import('./main.ts');
 } else if (existsSync(bundled)) {
-  const again = ['--max-semi-space-size=4', fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const again = [
+    '--max-semi-space-size=4',
+    '--v8-pool-size=1',
+    fileURLToPath(import.meta.url),
+    ...process.argv.slice(2),
+  ];
   const child = spawn(bundled, again, { stdio: 'inherit' });
   // A terminal sends SIGINT to both; a second one, from here, would end a service that drains.
   process.on('SIGINT', () => {});
