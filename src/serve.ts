@@ -14,6 +14,7 @@ import { hostAndPort, type ListenerSettings } from './config/listener-settings.t
 import { loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { formats } from './formats/formats.ts';
+import { giveBackWhatTheStartTook } from './give-back.ts';
 import { assertFipsKeys } from './fips-start.ts';
 import { createAmbientIdentities } from './keys/ambient-identities.ts';
 import { openKeyring } from './keys/keyring.ts';
@@ -212,6 +213,7 @@ export const serve = async (configPath: string): Promise<number> => {
   const config = await loadConfig(configPath, process.env);
   const logger = createLogger(config.telemetry.log);
   const service = await startService(config, logger);
+  giveBackWhatTheStartTook();
   process.on('SIGHUP', () => {
     service.reload().catch((error: unknown) => logger.error({ err: error }, 'reload failed'));
   });
