@@ -21,7 +21,7 @@ if (major > 24 || (major === 24 && minor >= 12)) {
   await import('./main.ts');
 } else if (existsSync(bundled)) {
   const again = [
-    '--max-semi-space-size=4',
+    '--max-semi-space-size=16',
     '--v8-pool-size=1',
     fileURLToPath(import.meta.url),
     ...process.argv.slice(2),

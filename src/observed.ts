@@ -2,6 +2,7 @@ import type { AuditSink } from './audit/port.ts';
 import type { Decision, Question } from './model/decision.ts';
 import { toCountersignError } from './model/error.ts';
 import { repositoryName, type ResolvedImage } from './model/subject.ts';
+import type { HeldKey } from './keys/key-source.ts';
 import type { Registry } from './registry/port.ts';
 import type { KeysByName } from './signing/ports.ts';
 import type { Lease } from './registry/lease.ts';
@@ -22,28 +23,33 @@ import { tracingEnabled, withClientSpan, withSpan, withSyncSpan } from './teleme
 
 type Attributes = Readonly<Record<string, string | number>>;
 
-/** Runs one step: its span, its leg's time, and its error counted. One function, since it runs several times a request. */
+/**
+ * Runs one step: its span, its leg's time since `start` (none without a leg), and its error counted. One function, since it
+ * runs several times a request.
+ */
 const step = async <T>(
-  leg: Leg,
+  leg: Leg | undefined,
   span: string,
   attributes: Attributes,
   operation: () => Promise<T>,
   count: (reason: string) => void,
+  start = performance.now(),
 ): Promise<T> => {
-  const start = performance.now();
   try {
     return await (tracingEnabled() ? withClientSpan(span, attributes, operation) : operation());
   } catch (error) {
     count(toCountersignError(error).reason);
     throw error;
   } finally {
-    recordLeg(leg, (performance.now() - start) / 1000);
+    if (leg !== undefined) recordSince(leg, start);
   }
 };
 
+const recordSince = (leg: Leg, start: number): void => recordLeg(leg, (performance.now() - start) / 1000);
+
 /**
- * Spans `key.open` and `key.sign` with the backend's kind, leg `key`, errors by key. `configured`: the keys of the
- * configuration, so that labels stay bounded.
+ * Spans `key.open` and `key.sign` with the backend's kind, leg `key`, errors by key. An open key is had at once, so what was
+ * waited for one counts with its first signature. `configured`: the keys of the configuration, so that labels stay bounded.
  */
 export const observeKeys = (
   keys: KeysByName,
@@ -53,18 +59,48 @@ export const observeKeys = (
     configured.map(({ name, kind }) => [name, { 'countersign.key': name, 'countersign.key.backend': kind }]),
   );
   const unknown: Attributes = { 'countersign.key': '' };
-  const observe = <T>(span: string, name: string, operation: () => Promise<T>): Promise<T> =>
-    step('key', span, known.get(name) ?? unknown, operation, (reason) => {
-      if (known.has(name)) recordKeyError(name, reason);
-    });
+  const observe = <T>(
+    leg: Leg | undefined,
+    span: string,
+    name: string,
+    operation: () => Promise<T>,
+    start?: number,
+  ): Promise<T> =>
+    step(
+      leg,
+      span,
+      known.get(name) ?? unknown,
+      operation,
+      (reason) => {
+        if (known.has(name)) recordKeyError(name, reason);
+      },
+      start,
+    );
+  const observed = (held: HeldKey, name: string, waitedMs: number): HeldKey => {
+    let before = waitedMs;
+    const observeSigning = <T>(operation: () => Promise<T>): Promise<T> => {
+      const start = performance.now() - before;
+      before = 0;
+      return observe('key', 'key.sign', name, operation, start);
+    };
+    return {
+      ...held,
+      sign: (toSign, context, haste) => observeSigning(() => held.sign(toSign, context, haste)),
+      signMany: (toSigns, context, haste) => observeSigning(() => held.signMany(toSigns, context, haste)),
+    };
+  };
   return {
-    describe: (name, context) => observe('key.open', name, () => keys.describe(name, context)),
-    hold: (name, context, failed) =>
-      observe('key.open', name, () => keys.hold(name, context, failed)).then((held) => ({
-        ...held,
-        sign: (toSign, asked, haste) => observe('key.sign', name, () => held.sign(toSign, asked, haste)),
-        signMany: (toSigns, asked, haste) => observe('key.sign', name, () => held.signMany(toSigns, asked, haste)),
-      })),
+    describe: (name, context) => observe('key', 'key.open', name, () => keys.describe(name, context)),
+    hold: (name, context, failed) => {
+      const asked = performance.now();
+      return observe(undefined, 'key.open', name, () => keys.hold(name, context, failed)).then(
+        (held) => observed(held, name, performance.now() - asked),
+        (error) => {
+          recordSince('key', asked);
+          throw error;
+        },
+      );
+    },
   };
 };
 

@@ -63,7 +63,7 @@ export const startServed = async (options: {
   );
   const started = performance.now();
   const child = startMeasured([
-    '--max-semi-space-size=4',
+    '--max-semi-space-size=16',
     '--v8-pool-size=1',
     join(import.meta.dirname, '..', '..', 'src', 'countersign.js'),
     'serve',

@@ -3,6 +3,12 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openLocalKey } from '../../src/keys/local.ts';
+import { localSettings } from '../../src/keys/local/settings.ts';
+import { openContext } from '../../src/model/context.ts';
+import { CountersignError } from '../../src/model/error.ts';
+import { observeKeys } from '../../src/observed.ts';
 import {
   recordDecision,
   recordKeyError,
@@ -44,6 +50,41 @@ const parse = (text: string): Map<string, number> => {
   }
   return samples;
 };
+
+test('the key leg has one observation a signature, with what was waited for the key', async () => {
+  const waitMs = 300;
+  const { context, dispose } = openContext('test', 10_000);
+  const { value } = await withMetrics(async () => {
+    const { description } = await openLocalKey(
+      localSettings.parse({ name: 'release', kind: 'local', generate: 'ecdsa-p256-sha256' }),
+    );
+    const held = {
+      description,
+      member: 'release',
+      sign: async () => new Uint8Array(1),
+      signMany: async () => [],
+      failsOver: () => false,
+      release: () => {},
+    };
+    const hold = async (name: string) => {
+      await sleep(waitMs);
+      if (name !== 'release') throw new CountersignError('unavailable', 'OUT_OF_REACH', 'no');
+      return held;
+    };
+    const keys = observeKeys({ hold, describe: async () => description }, [{ name: 'release', kind: 'local' }]);
+    const key = await keys.hold('release', context);
+    await key.sign({ kind: 'message', message: new Uint8Array(1) }, context);
+    await key.sign({ kind: 'message', message: new Uint8Array(1) }, context);
+    await assert.rejects(keys.hold('out-of-reach', context), { reason: 'OUT_OF_REACH' });
+  });
+  dispose();
+  const leg = 'countersign_leg_duration_seconds';
+  assert.equal(value(`${leg}_count{leg="key"}`), 3, 'two signatures, one key that could not be had');
+  // A timer may be early by a part of a millisecond.
+  const least = (2 * (waitMs - 1)) / 1000;
+  assert.ok((value(`${leg}_sum{leg="key"}`) ?? 0) >= least, 'the waiting for a key counts, had or not');
+  assert.equal(value(`${leg}_bucket{le="0.25",leg="key"}`), 1, 'once only: the second signature took no time');
+});
 
 test('requests, legs, decisions and errors appear with their labels', async () => {
   const scrape = await withMetrics(async () => {
