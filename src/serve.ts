@@ -5,12 +5,10 @@ import { startGrpc } from './api/grpc.ts';
 import { createEdge } from './api/handle.ts';
 import { limitsOf } from './api/limits.ts';
 import { startRest } from './api/rest.ts';
-import type { ListenerSecurity } from './api/security.ts';
 import { warmValidation } from './api/warm.ts';
 import { openAuditSink } from './audit/sinks.ts';
 import { createOidcCallers } from './callers/oidc.ts';
 import { plainTextHosts } from './callers/settings.ts';
-import { hostAndPort, type ListenerSettings } from './config/listener-settings.ts';
 import { loadConfig } from './config/load.ts';
 import type { Config } from './config/schema.ts';
 import { formats } from './formats/formats.ts';
@@ -18,15 +16,15 @@ import { giveBackWhatTheStartTook } from './give-back.ts';
 import { assertFipsKeys } from './fips-start.ts';
 import { createAmbientIdentities } from './keys/ambient-identities.ts';
 import { openKeyring } from './keys/keyring.ts';
-import { CountersignError } from './model/error.ts';
+import { addressOf, listen, renewable } from './listen.ts';
 import { createHttpClient, type HttpClientOptions } from './net/http.ts';
-import { readTlsFiles } from './net/tls.ts';
 import { observeAudit, observeDecide, observeKeys, observeLease, observeRegistry } from './observed.ts';
 import { openPolicy } from './open-policy.ts';
 import { loadCredentials } from './registry/credentials.ts';
 import { namedRegistry } from './registry/named.ts';
 import { openLease } from './registry/leases/open.ts';
 import { createRegistry } from './registry/registry.ts';
+import { renewCertificates } from './renew-certificates.ts';
 import { createService } from './service.ts';
 import { createRepeats } from './signing/repeats.ts';
 import { createLogger, flushLog, type Logger } from './telemetry/log.ts';
@@ -44,7 +42,10 @@ export type Addresses = {
 
 export type RunningService = {
   readonly addresses: Addresses;
-  /** Reads the policy again and opens the audit file anew; a policy with mistakes is logged and the old one stays. */
+  /**
+   * Reads the policy and the listeners' TLS files again and opens the audit file anew; what has mistakes is logged, and what was
+   * there stays.
+   */
   reload(): Promise<void>;
   /** Drains: not ready, no new connections, requests under way finish within `drainMs`; then everything is closed. */
   stop(): Promise<void>;
@@ -176,6 +177,11 @@ export const startService = async (
     rest: addressOf(listeners.rest, rest),
     admin: addressOf(listeners.admin, admin),
   };
+  const renewal = renewCertificates(
+    [...renewable('grpc', listeners.grpc, grpc), ...renewable('rest', listeners.rest, rest)],
+    logger,
+  );
+  opened.defer(() => renewal.stop());
   warm.openKeys();
   logger.info({ ...addresses, keys: keyring.names().length, policy: policy.hash() }, 'countersign serves');
 
@@ -196,6 +202,7 @@ export const startService = async (
     addresses,
     reload: async () => {
       await audit.reopen?.();
+      await renewal.look();
       await policy.reload(logger);
     },
     stop: () => {
@@ -207,7 +214,7 @@ export const startService = async (
 
 /**
  * `countersign serve`: runs until SIGTERM or SIGINT, answers the exit code. A second signal ends the process at once;
- * SIGHUP reloads the policy and opens the audit file anew.
+ * SIGHUP reloads the policy and the TLS files and opens the audit file anew.
  */
 export const serve = async (configPath: string): Promise<number> => {
   const config = await loadConfig(configPath, process.env);
@@ -248,43 +255,3 @@ const outboundOptions = async (config: Config): Promise<Omit<HttpClientOptions, 
   allowPrivate: config.outbound.allowPrivate,
   headers: injectHeaders,
 });
-
-type Where = {
-  readonly address: { readonly host: string; readonly port: number };
-  readonly security: ListenerSecurity;
-};
-
-const listen = async <T>(
-  settings: ListenerSettings | undefined,
-  start: (where: Where) => Promise<T>,
-): Promise<T | undefined> => {
-  if (settings === undefined) return undefined;
-  const security = await securityOf(settings);
-  try {
-    return await start({ address: hostAndPort(settings.address), security });
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new CountersignError(
-      'failed_precondition',
-      'LISTEN_FAILED',
-      `Nothing can listen on ${settings.address} (${code}); is the port taken, or the address not of this machine?`,
-      { cause: error },
-    );
-  }
-};
-
-const securityOf = async ({ tls }: ListenerSettings): Promise<ListenerSecurity> => {
-  if (tls === undefined) return { kind: 'plaintext' };
-  const { certFile, keyFile, clientCaFile, clientCertificate } = tls;
-  return {
-    kind: 'tls',
-    material: await readTlsFiles({ certFile, keyFile, ...(clientCaFile === undefined ? {} : { clientCaFile }) }),
-    requireClientCertificate: clientCaFile !== undefined && clientCertificate !== 'optional',
-  };
-};
-
-const addressOf = (
-  settings: ListenerSettings | undefined,
-  listener: { readonly port: number } | undefined,
-): string | undefined =>
-  settings && listener && `${settings.address.slice(0, settings.address.lastIndexOf(':'))}:${listener.port}`;

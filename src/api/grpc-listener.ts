@@ -2,13 +2,16 @@ import { once } from 'node:events';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { type Server, ServerCredentials } from '@grpc/grpc-js';
+import type { TlsMaterial } from '../net/tls.ts';
 import { watchConnections } from './connections.ts';
 import type { Limits } from './limits.ts';
-import { type ListenAddress, type ListenerSecurity, tlsOptions } from './security.ts';
+import { type ListenAddress, type ListenerSecurity, secureContextOf, tlsOptions } from './security.ts';
 import { endSlowSenders } from './slow-senders.ts';
 
 export type GrpcListener = {
   readonly port: number;
+  /** Shows another certificate to new connections; nothing without TLS. */
+  renew(material: TlsMaterial): void;
   /** Takes no more connections; resolves when all of them have ended. */
   close(): Promise<void>;
   /** Ends every open connection. */
@@ -51,13 +54,16 @@ export const listenGrpc = async (
     });
   };
   let listener: NetServer;
+  let renew = (_material: TlsMaterial): void => {};
   if (security.kind === 'plaintext') {
     listener = createServer({ noDelay: true });
     listener.on('connection', (socket) => {
       if (!socket.destroyed) accept(socket);
     });
   } else {
-    listener = createTlsServer({ ...tlsOptions(security, limits.tlsHandshakeMs, ['h2']), noDelay: true });
+    const tls = createTlsServer({ ...tlsOptions(security, limits.tlsHandshakeMs, ['h2']), noDelay: true });
+    listener = tls;
+    renew = (material) => tls.setSecureContext(secureContextOf(material));
     listener.on('secureConnection', (socket) => {
       if (socket.alpnProtocol === 'h2') accept(socket);
       else socket.destroy();
@@ -72,6 +78,7 @@ export const listenGrpc = async (
   const stopWatching = endSlowSenders(port, limits.bodyMs);
   return {
     port,
+    renew,
     close: () =>
       new Promise((resolve) => {
         listener.close(() => {

@@ -11,6 +11,7 @@ import { file_google_rpc_error_details } from '../gen/google/rpc/error_details_p
 import { file_google_rpc_status } from '../gen/google/rpc/status_pb.ts';
 import { Health } from '../gen/grpc/health/v1/health_pb.ts';
 import { cancelled } from '../model/context.ts';
+import type { TlsMaterial } from '../net/tls.ts';
 import { untilDrained } from './backpressure.ts';
 import { grpcDefinition } from './grpc-definition.ts';
 import { listenGrpc } from './grpc-listener.ts';
@@ -35,6 +36,8 @@ export type GrpcEdge = {
   readonly port: number;
   /** What `grpc.health.v1` answers from now on; true at the start. */
   setServing(serving: boolean): void;
+  /** Shows another certificate to new connections; those that are open go on with theirs. Nothing without TLS. */
+  renew(material: TlsMaterial): void;
   /**
    * Takes no new connections and asks clients to leave; resolves when every request has been answered, or after `graceMs`
    * milliseconds, when those left are cut off. A second call with a shorter grace cuts off earlier.
@@ -127,6 +130,7 @@ export const startGrpc = async ({ edge, address, security, limits }: GrpcOptions
   return {
     port: listener.port,
     setServing: health.setServing,
+    renew: listener.renew,
     close: async (graceMs) => {
       closed ??= drain();
       const timer = setTimeout(listener.destroyAll, graceMs);

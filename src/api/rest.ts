@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type Server, type ServerOptions } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
+import { Server as TlsServer } from 'node:tls';
 import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { toCountersignError } from '../model/error.ts';
+import type { TlsMaterial } from '../net/tls.ts';
 import { conclude } from './conclude.ts';
 import { watchConnections } from './connections.ts';
 import { type Edge, handle } from './handle.ts';
@@ -21,7 +23,7 @@ import { requestIdFrom } from './request-id.ts';
 import { commonHeaders, restExchange } from './rest-exchange.ts';
 import { answerStream } from './rest-stream.ts';
 import { fastifyPath, type Route, routesOf, templateExpression } from './routes.ts';
-import { type ListenAddress, type ListenerSecurity, tlsOptions } from './security.ts';
+import { type ListenAddress, type ListenerSecurity, secureContextOf, tlsOptions } from './security.ts';
 
 export type RestOptions = {
   readonly edge: Edge;
@@ -33,6 +35,8 @@ export type RestOptions = {
 /** A running REST listener. */
 export type RestEdge = {
   readonly port: number;
+  /** Shows another certificate to new connections; those that are open go on with theirs. Nothing without TLS. */
+  renew(material: TlsMaterial): void;
   /** Takes no new connections; resolves when every request has been answered, or after `graceMs` milliseconds, when those left are cut off. */
   close(graceMs: number): Promise<void>;
 };
@@ -174,6 +178,9 @@ export const startRest = async ({ edge, address, security, limits }: RestOptions
   let closed: Promise<void> | undefined;
   return {
     port: typeof bound === 'object' && bound !== null ? bound.port : address.port,
+    renew: (material) => {
+      if (app.server instanceof TlsServer) app.server.setSecureContext(secureContextOf(material));
+    },
     close: async (graceMs) => {
       closed ??= app.close();
       const timer = setTimeout(connections.destroyAll, graceMs);
