@@ -5,15 +5,18 @@ import { createGate, type RegistryAuth } from './registry/auth.ts';
 import { serveBlob } from './registry/blobs.ts';
 import { BodyTooLarge, createExchange, type Exchange } from './registry/exchange.ts';
 import { serveReferrers, serveTags } from './registry/lists.ts';
-import { serveManifest } from './registry/manifests.ts';
+import { type EntityTags, serveManifest } from './registry/manifests.ts';
 import { createStore } from './registry/store.ts';
 import { serveUpload } from './registry/uploads.ts';
 
 export type DevRegistryOptions = {
   /** Serve the referrers API (OCI distribution-spec 1.1). Default: true. */
   readonly referrers?: boolean;
-  /** Send `ETag` for manifests and honour `If-Match` and `If-None-Match: *`; `ignored`: send it, and look at no condition. Default: true. */
-  readonly etag?: boolean | 'ignored';
+  /**
+   * Send `ETag` for manifests and honour `If-Match` and `If-None-Match`; `reads`: honour conditions of GET and HEAD alone, as
+   * distribution does; `ignored`: send it, and look at no condition. Default: true.
+   */
+  readonly etag?: EntityTags;
   /** Asked twice a request: milliseconds before anything is done, and between that and the answer. Default: none. */
   readonly delayMs?: () => number;
   /** Take a blob in the one request `POST blobs/uploads/?digest=`; otherwise it opens a session. Default: true. */

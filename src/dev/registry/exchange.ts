@@ -20,7 +20,7 @@ export const createExchange = (request: IncomingMessage, response: ServerRespons
     const bytes = typeof body === 'string' ? Buffer.from(body) : body;
     response.writeHead(status, {
       'docker-distribution-api-version': 'registry/2.0',
-      ...(status === 204 ? {} : { 'content-length': String(bytes.byteLength) }),
+      ...(status === 204 || status === 304 ? {} : { 'content-length': String(bytes.byteLength) }),
       ...headers,
     });
     response.end(method === 'HEAD' ? undefined : bytes);

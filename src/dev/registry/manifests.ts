@@ -6,9 +6,11 @@ import type { Repository, StoredManifest, Store } from './store.ts';
 const maxManifestBytes = 4 * 1024 * 1024;
 const tagPattern = /^\w[\w.-]{0,127}$/;
 
-export type ManifestBehaviour = { readonly referrers: boolean; readonly etag: boolean | 'ignored' };
+/** What entity tags are for: conditions of readings and writes, those of readings alone, or none (`ignored`); false: there are none. */
+export type EntityTags = boolean | 'reads' | 'ignored';
+export type ManifestBehaviour = { readonly referrers: boolean; readonly etag: EntityTags };
 
-/** `/v2/<name>/manifests/<tag or digest>`: HEAD, GET, PUT (conditional when `etag` is on) and DELETE. */
+/** `/v2/<name>/manifests/<tag or digest>`: HEAD, GET, PUT (conditional as `etag` says) and DELETE. */
 export const serveManifest = async (
   exchange: Exchange,
   store: Store,
@@ -32,15 +34,14 @@ export const serveManifest = async (
     exchange.refuse(405, 'UNSUPPORTED', 'the operation is unsupported');
     return;
   }
-  exchange.answer(
-    200,
-    {
-      'content-type': manifest.mediaType,
-      'docker-content-digest': manifest.digest,
-      ...(behaviour.etag !== false ? { etag: etagOf(manifest) } : {}),
-    },
-    manifest.body,
-  );
+  const headers = {
+    'content-type': manifest.mediaType,
+    'docker-content-digest': manifest.digest,
+    ...(behaviour.etag !== false ? { etag: etagOf(manifest) } : {}),
+  };
+  const isKnown = exchange.request.headers['if-none-match'] === etagOf(manifest);
+  if (isKnown && (behaviour.etag === true || behaviour.etag === 'reads')) exchange.answer(304, headers);
+  else exchange.answer(200, headers, manifest.body);
 };
 
 /** By tag the tag alone goes; by digest the manifest goes, and every tag that named it. */
