@@ -36,7 +36,8 @@ export type AttachPorts = {
   readonly lease?: Lease | undefined;
 };
 
-const emptyConfig = Buffer.from('{}');
+const emptyJson = Buffer.from('{}');
+const emptyConfig = { bytes: emptyJson, digest: sha256(emptyJson) };
 
 /** `settleMs`: as `createTagUpdater`. Safe to call concurrently. */
 export const createAttach = (ports: AttachPorts, settleMs: number): Attach => {
@@ -141,7 +142,7 @@ const referrerManifest = (
   encodeJson({
     schemaVersion: 2,
     mediaType: ociManifest,
-    config: { mediaType: ociEmpty, size: emptyConfig.byteLength, digest: sha256(emptyConfig), artifactType },
+    config: { mediaType: ociEmpty, size: emptyJson.byteLength, digest: emptyConfig.digest, artifactType },
     layers: [{ mediaType: sealed.mediaType, size: sealed.content.byteLength, digest: sha256(sealed.content) }],
     annotations: Object.fromEntries(Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1))),
     subject: { mediaType: subject.mediaType, size: subject.size, digest: subject.digest },

@@ -5,7 +5,7 @@ import type { Destination } from './destination.ts';
 import { unusable } from './errors.ts';
 import { mapParallel, type Places } from './places.ts';
 import { maxReferrers } from './referrers.ts';
-import { maxLayers } from './signature-layers.ts';
+import { maxLayers } from './layer-bytes.ts';
 
 /** Reads everything attached to an image; as `Registry.attachments` of the port. */
 export type ReadAttachments = (

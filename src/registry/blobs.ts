@@ -9,14 +9,20 @@ import { createSingleFlight } from './single-flight.ts';
 import type { Target } from './target.ts';
 import type { Transport } from './transport.ts';
 
+/** A blob and its digest, so that it is not taken again of what is long. */
+export type Content = { readonly digest: Digest; readonly bytes: Uint8Array };
+
 /** Blobs of repositories (distribution-spec "Pulling blobs", "Pushing blobs"). Safe to call concurrently. */
 export type Blobs = {
   /** The blob's bytes, `size` of them, checked against the digest. `not_found` when it is not there. */
   get(target: Target, blob: { readonly digest: Digest; readonly size: number }, context: Context): Promise<Uint8Array>;
   /** Uploads; a blob that is already there is no error. */
   put(target: Target, content: Uint8Array, context: Context): Promise<void>;
-  /** Uploads unless this process knows that the blob is there; requests at the same time share one upload. */
-  ensure(target: Target, content: Uint8Array, context: Context): Promise<void>;
+  /**
+   * Uploads unless this process knows that the blob is there; requests at the same time share one upload. The content is not
+   * remembered: for what manifests need, and nobody reads.
+   */
+  ensure(target: Target, content: Content, context: Context): Promise<void>;
   /** The repository lacks blobs that were there: `ensure` uploads anew. */
   forget(target: Target): void;
 };
@@ -72,7 +78,7 @@ export const createBlobs = (transport: Transport): Blobs => {
     if (learnt === false || (learnt === undefined && content.byteLength > maxProbeBytes)) return undefined;
     const path = `blobs/uploads/?digest=${encodeURIComponent(digest)}`;
     try {
-      const response = await upload(transport, target, 'POST', { path }, content, context);
+      const response = await sendContent(transport, target, 'POST', { path }, content, context);
       if (response.status === 201) {
         singleRequest.set(target.registry, true);
         return response;
@@ -93,12 +99,11 @@ export const createBlobs = (transport: Transport): Blobs => {
     if (opened.status !== 202) throw statusError(opened, target, `start an upload`);
     const url = uploadUrl(opened, target, transport.url(target, 'blobs/uploads/'));
     url.searchParams.set('digest', digest);
-    return upload(transport, target, 'PUT', { url: url.href }, content, context);
+    return sendContent(transport, target, 'PUT', { url: url.href }, content, context);
   };
 
-  const put: Blobs['put'] = async (target, content, context) => {
-    const digest = sha256(content);
-    await transport.retried(target, context, async () => {
+  const upload = (target: Target, { digest, bytes: content }: Content, context: Context): Promise<void> =>
+    transport.retried(target, context, async () => {
       const response =
         (await putAtOnce(target, digest, content, context)) ?? (await putInTwo(target, digest, content, context));
       // 416: the session holds something that it should not.
@@ -108,18 +113,22 @@ export const createBlobs = (transport: Transport): Blobs => {
       if (stored !== undefined && stored !== digest)
         throw dataLoss(target, `blob ${digest} was stored as something else`);
     });
+
+  const put: Blobs['put'] = async (target, content, context) => {
+    const digest = sha256(content);
+    await upload(target, { digest, bytes: content }, context);
     contents.set(key(target, digest), content);
   };
 
   const ensure: Blobs['ensure'] = async (target, content, context) => {
-    const name = `${losses.get(repositoryName(target)) ?? 0} ${key(target, sha256(content))}`;
+    const name = `${losses.get(repositoryName(target)) ?? 0} ${key(target, content.digest)}`;
     if (known.get(name)) return;
     try {
-      await uploads(name, context, (shared) => put(target, content, shared));
+      await uploads(name, context, (shared) => upload(target, content, shared));
     } catch (error) {
       if (!(error instanceof CountersignError && error.code === 'deadline_exceeded')) throw error;
       assertLive(context);
-      await put(target, content, context);
+      await upload(target, content, context);
     }
     known.set(name, true, knownForMs);
   };
@@ -145,7 +154,7 @@ const sized = (
   );
 };
 
-const upload = (
+const sendContent = (
   transport: Transport,
   target: Target,
   method: 'POST' | 'PUT',

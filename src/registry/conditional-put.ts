@@ -3,7 +3,7 @@ import type { Context } from '../model/context.ts';
 import { repositoryName } from '../model/subject.ts';
 import { createCache } from './cache.ts';
 import { unusable } from './errors.ts';
-import type { StoredManifest } from './manifest.ts';
+import type { Pushed, StoredManifest } from './manifest.ts';
 import type { Condition, Manifests, PutOutcome } from './manifests.ts';
 import type { Target } from './target.ts';
 
@@ -22,7 +22,7 @@ export type ConditionalPut = {
   put(
     target: Target,
     tag: string,
-    next: { readonly mediaType: string; readonly body: Uint8Array },
+    next: Pushed,
     current: StoredManifest | undefined,
     context: Context,
   ): Promise<TagWrite>;
@@ -59,12 +59,7 @@ export const createConditionalPut = (manifests: Manifests): ConditionalPut => {
     return 'guarded';
   };
 
-  const plainly = async (
-    target: Target,
-    tag: string,
-    next: { readonly mediaType: string; readonly body: Uint8Array },
-    context: Context,
-  ): Promise<TagWrite> => {
+  const plainly = async (target: Target, tag: string, next: Pushed, context: Context): Promise<TagWrite> => {
     const { kind } = await manifests.put(target, tag, next, undefined, context);
     if (kind === 'stored') return 'unguarded';
     throw unusable(

@@ -1,5 +1,6 @@
+import { sha256 } from '../model/digest.ts';
 import { unusable } from './errors.ts';
-import { encodeJson, parseIndex } from './manifest.ts';
+import { encodeJson, type IndexManifest, madeIndex, parseIndex } from './manifest.ts';
 import { ociIndex } from './media-types.ts';
 import { maxReferrers } from './referrers.ts';
 import type { TagLayout } from './tag-layout.ts';
@@ -18,7 +19,9 @@ export const fallbackIndex: TagLayout = {
     return parseIndex(current, target).manifests ?? [];
   },
   same: (there, wanted) => there.digest === wanted.digest,
-  build: (current, entries, target) => {
+  build: (current, added, target) => {
+    const index = current && parseIndex(current, target);
+    const entries = [...(index?.manifests ?? []), ...added];
     if (entries.length > maxReferrers) {
       throw unusable(
         target,
@@ -26,8 +29,16 @@ export const fallbackIndex: TagLayout = {
         `${maxReferrers} manifests refer to the image already; remove some first`,
       );
     }
-    const index = current === undefined ? { schemaVersion: 2, mediaType: ociIndex } : parseIndex(current, target);
     const manifests = entries.toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
-    return { mediaType: ociIndex, body: encodeJson({ ...index, manifests }), blobs: [] };
+    const next: IndexManifest = { ...(index ?? { schemaVersion: 2, mediaType: ociIndex }), manifests };
+    const body = encodeJson(next);
+    return {
+      mediaType: ociIndex,
+      pieces: [body],
+      digest: sha256(body),
+      json: madeIndex(next),
+      entries: manifests,
+      blobs: [],
+    };
   },
 };

@@ -28,8 +28,19 @@ export const readManifestType = (
     throw malformed(target, `manifest ${reference} says that it is ${type}, and is not`);
   }
   if (isImage && isIndex) throw malformed(target, `manifest ${reference} is an image manifest and an index at once`);
+  expectClaimed({ headers }, type, reference, target);
+  return { mediaType: type, json };
+};
+
+/** Throws when the `Content-Type` of a manifest says another kind of manifest than it is; as `readManifestType`. */
+export const expectClaimed = (
+  { headers }: Pick<HttpResponse, 'headers'>,
+  type: string,
+  reference: string,
+  target: Target,
+): void => {
+  const claimed = mediaTypeOf(headers['content-type']);
   if (manifestTypes.includes(claimed) && claimed !== type) {
     throw malformed(target, `manifest ${reference} is ${type}, and the registry says ${claimed}`);
   }
-  return { mediaType: type, json };
 };

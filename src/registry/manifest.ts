@@ -9,11 +9,44 @@ export type StoredManifest = {
   readonly mediaType: string;
   readonly digest: Digest;
   readonly body: Uint8Array;
+  /** Those of `body`, where it was made here: it need not be put together to be compared. */
+  readonly pieces?: readonly Uint8Array[] | undefined;
   /** The `ETag`, when the registry sent one. */
   readonly etag: string | undefined;
-  /** What `body` says, where that has been read already; nobody changes it. */
+  /** What `body` says, where that has been read already; nobody changes it. What it was parsed into is remembered with it. */
   readonly json?: JsonObject | undefined;
 };
+
+/** A manifest that was made here: with its digest, which is not taken again of what is long, and what its bytes say. */
+export type NewManifest = {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  /** Its bytes: those of all pieces, one after the other. */
+  readonly pieces: readonly Uint8Array[];
+  readonly json: JsonObject;
+};
+
+/** As it would be read. The bytes are put together when somebody looks at them; nobody does where a tag is only added to. */
+export const asStored = (
+  { mediaType, digest, pieces, json }: NewManifest,
+  etag: string | undefined,
+): StoredManifest => {
+  let whole: Uint8Array | undefined;
+  return {
+    mediaType,
+    digest,
+    pieces,
+    etag,
+    json,
+    get body() {
+      whole ??= Buffer.concat(pieces);
+      return whole;
+    },
+  };
+};
+
+/** What can be pushed. */
+export type Pushed = NewManifest | Pick<StoredManifest, 'mediaType' | 'body'>;
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -60,7 +93,7 @@ const imageManifest = z.looseObject({
   mediaType: z.string().optional(),
   artifactType: z.string().max(255).nullish(),
   config: descriptor,
-  layers: z.array(descriptor).nullish(),
+  layers: z.array(descriptor).readonly().nullish(),
   subject: descriptor.nullish(),
   annotations: annotations.nullish(),
 });
@@ -68,7 +101,7 @@ const imageManifest = z.looseObject({
 const indexManifest = z.looseObject({
   schemaVersion: z.literal(2),
   mediaType: z.string().optional(),
-  manifests: z.array(descriptor).nullish(),
+  manifests: z.array(descriptor).readonly().nullish(),
   annotations: annotations.nullish(),
 });
 
@@ -76,12 +109,32 @@ const indexManifest = z.looseObject({
 export type ImageManifest = z.infer<typeof imageManifest>;
 export type IndexManifest = z.infer<typeof indexManifest>;
 
+type Kind<T> = {
+  readonly schema: z.ZodType<T>;
+  /** The list of the other kind; a document with both is read differently by different readers (CVE-2021-41190). */
+  readonly foreign: 'manifests' | 'layers';
+  /** By the JSON of `StoredManifest`: a list of a thousand is checked once. */
+  readonly parsed: WeakMap<JsonObject, T>;
+};
+
+const images: Kind<ImageManifest> = { schema: imageManifest, foreign: 'manifests', parsed: new WeakMap() };
+const indexes: Kind<IndexManifest> = { schema: indexManifest, foreign: 'layers', parsed: new WeakMap() };
+
+/** What was made here of what had been parsed need not be parsed again when it comes as the `json` of a manifest. */
+export const madeImage = (image: ImageManifest): JsonObject => made(images, image);
+export const madeIndex = (index: IndexManifest): JsonObject => made(indexes, index);
+
+const made = <T extends JsonObject>({ parsed }: Kind<T>, value: T): JsonObject => {
+  parsed.set(value, value);
+  return value;
+};
+
 /** Parses an image manifest (OCI image-spec "Image Manifest", or Docker schema 2). Throws `unavailable`, reason `REGISTRY_RESPONSE_INVALID`. */
 export const parseImageManifest = (stored: StoredManifest, target: Target): ImageManifest => {
   if (stored.mediaType !== ociManifest && stored.mediaType !== dockerManifest) {
     throw malformed(target, `${stored.digest} is ${stored.mediaType}, not an image manifest`);
   }
-  return parse(imageManifest, stored, target, 'manifests');
+  return parse(images, stored, target);
 };
 
 /** Parses an image index. Throws `unavailable`, reason `REGISTRY_RESPONSE_INVALID`. */
@@ -89,16 +142,16 @@ export const parseIndex = (stored: StoredManifest, target: Target): IndexManifes
   if (stored.mediaType !== ociIndex && stored.mediaType !== dockerIndex) {
     throw malformed(target, `${stored.digest} is ${stored.mediaType}, not an image index`);
   }
-  return parse(indexManifest, stored, target, 'layers');
+  return parse(indexes, stored, target);
 };
 
-/** `foreign`: the list of the other kind of manifest; a document with both is read differently by different readers (CVE-2021-41190). */
 const parse = <T extends { mediaType?: string | undefined }>(
-  schema: z.ZodType<T>,
+  { schema, foreign, parsed: known }: Kind<T>,
   stored: StoredManifest,
   target: Target,
-  foreign: 'manifests' | 'layers',
 ): T => {
+  const before = stored.json && known.get(stored.json);
+  if (before !== undefined) return before;
   const json = stored.json ?? parseJsonObject(stored.body);
   const parsed = schema.safeParse(json);
   if (!parsed.success) {
@@ -112,6 +165,7 @@ const parse = <T extends { mediaType?: string | undefined }>(
   if (parsed.data.mediaType !== undefined && parsed.data.mediaType !== stored.mediaType) {
     throw malformed(target, `${stored.digest} says another media type than the registry`);
   }
+  if (json !== undefined) known.set(json, parsed.data);
   return parsed.data;
 };
 

@@ -6,10 +6,11 @@ import { repositoryName, type ResolvedImage } from '../model/subject.ts';
 import type { AttachPorts } from './attach.ts';
 import { type Destination, fallbackTag, signatureTag } from './destination.ts';
 import { inconsistent, unusable } from './errors.ts';
+import type { Entries } from './growing-list.ts';
 import { type ManifestDescriptor, parseImageManifest, parseIndex } from './manifest.ts';
 import { isBundleType, ociEmpty, ociIndex, ociManifest } from './media-types.ts';
 import { listReferrers, maxReferrers, tooMany } from './referrers.ts';
-import { maxLayers } from './signature-layers.ts';
+import { maxLayers } from './layer-bytes.ts';
 import { nothingSkimmed, type Skimmed } from './skim.ts';
 import type { Target } from './target.ts';
 
@@ -26,12 +27,13 @@ export type Referring = { readonly entry: ManifestDescriptor; readonly by: 'refe
 
 /** The places where signatures of an image lie. Safe to call concurrently. */
 export type Places = {
-  /** The layers at the `.sig` or `.att` tag that may be signatures. */
+  /** The layers at the `.sig` or `.att` tag that may be signatures: those of `all` that are chosen. Default: all of them. */
   layers(
     image: ResolvedImage,
     suffix: 'sig' | 'att',
     destination: Destination,
     context: Context,
+    choose?: (all: Entries) => Entries,
   ): Promise<readonly Found[]>;
   /**
    * What refers to the image and may be a signature, by the API and by the fallback tag. With `skim` only what may be wanted
@@ -62,7 +64,7 @@ const layerTypes = new Set([
 const legacyArtifacts = new Set(['application/vnd.dev.cosign.artifact.sig.v1+json', 'application/vnd.in-toto+json']);
 
 export const createPlaces = ({ transport, blobs, manifests, capability }: AttachPorts): Places => ({
-  layers: async (image, suffix, destination, context) => {
+  layers: async (image, suffix, destination, context, choose) => {
     const { target } = destination;
     const tag = signatureTag(image.descriptor.digest, suffix, destination);
     const stored = await manifests.get(target, tag, context);
@@ -72,7 +74,7 @@ export const createPlaces = ({ transport, blobs, manifests, capability }: Attach
       throw unusable(target, 'TOO_MANY_SIGNATURES', `tag ${tag} has more than ${maxLayers} layers`);
     }
     const storedAt: StoredAt = { repository: repositoryName(target), digest: stored.digest, by: 'tag', tag };
-    return all
+    return (choose?.(all) ?? all)
       .filter((layer) => layerTypes.has(layer.mediaType))
       .flatMap((layer) => found(storedAt, layer, layer.annotations));
   },
@@ -136,6 +138,10 @@ export const createPlaces = ({ transport, blobs, manifests, capability }: Attach
       annotations,
     })),
 });
+
+/** May this layer of a `.sig` or `.att` image be a signature? */
+export const isSignatureLayer = ({ mediaType, digest }: ManifestDescriptor): boolean =>
+  layerTypes.has(mediaType) && isDigest(digest);
 
 /** None for a blob whose digest is of an algorithm that is not read here. */
 const found = (

@@ -4,7 +4,8 @@ import { type Attached, marks, type Sealed } from '../model/signature.ts';
 import { repositoryName, type ResolvedImage } from '../model/subject.ts';
 import { createCache } from './cache.ts';
 import type { Destination } from './destination.ts';
-import { type Found, mapParallel, type Places, type Referring } from './places.ts';
+import { createEntryIndex, type Entries, type Placed } from './growing-list.ts';
+import { type Found, isSignatureLayer, mapParallel, type Places, type Referring } from './places.ts';
 import { skim } from './skim.ts';
 
 /** What is looked for beside an image, before it is signed. */
@@ -57,11 +58,13 @@ export const createLookFor = (places: Places): LookFor => {
   const believed = createCache<boolean>(10_000);
 
   const inTag = async (image: ResolvedImage, sought: Sought, destination: Destination, context: Context) => {
-    const all = await places.layers(image, sought.suffix, destination, context);
-    const may = newest(all, ({ annotations, blob }) =>
-      sought.layers.has(blob.digest) ? 'marked' : markOf(annotations, sought),
-    );
-    return { any: all.length > 0, found: may };
+    let any = false;
+    const choose = (all: Entries): Entries => {
+      any = all.some(isSignatureLayer);
+      return equalOrUnmarked(all, sought);
+    };
+    const found = await places.layers(image, sought.suffix, destination, context, choose);
+    return { any, found };
   };
 
   const inReferrers = async (image: ResolvedImage, sought: Sought, { target }: Destination, context: Context) => {
@@ -110,6 +113,28 @@ const markOf = (annotations: Readonly<Record<string, string>>, sought: Sought): 
   if (content === undefined) return sought.unmarked ? 'unmarked' : 'other';
   const request = annotations[marks.request];
   return sought.content.has(content) || (request !== undefined && request === sought.request) ? 'marked' : 'other';
+};
+
+/** A layer by what may make it wanted: its content, whoever made it, and its marks, or that it has none. */
+const byMark = createEntryIndex((layer) => {
+  if (!isSignatureLayer(layer)) return [];
+  const content = layer.annotations?.[marks.content];
+  const request = layer.annotations?.[marks.request];
+  const ownMarks =
+    content === undefined ? [unmarked] : [ofContent(content), ...(request === undefined ? [] : [ofRequest(request)])];
+  return [layer.digest, ...ownMarks];
+});
+const unmarked = 'unmarked';
+const ofContent = (content: string): string => `content ${content}`;
+const ofRequest = (request: string): string => `request ${request}`;
+
+/** As `newest` of all of them, which are not looked at one by one. */
+const equalOrUnmarked = (all: Entries, { layers, content, request, unmarked: also }: Sought): Entries => {
+  const keys = [...layers, ...[...content].map(ofContent), ...(request === undefined ? [] : [ofRequest(request)])];
+  const marked = keys.flatMap((key) => byMark(all, key));
+  const others = also ? byMark(all, unmarked).filter(({ entry }) => !layers.has(entry.digest as Digest)) : [];
+  const chosen = new Map([...marked, ...others.slice(-maxUnmarked)].map((placed: Placed) => [placed.at, placed.entry]));
+  return [...chosen].sort(([a], [b]) => a - b).map(([, entry]) => entry);
 };
 
 const newest = <T>(all: readonly T[], mark: (one: T) => Marked): T[] => {

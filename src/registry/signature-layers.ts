@@ -1,11 +1,10 @@
-import { sha256 } from '../model/digest.ts';
+import { sha256Of } from '../model/digest.ts';
 import { unusable } from './errors.ts';
-import { encodeJson, type ManifestDescriptor, parseImageManifest } from './manifest.ts';
+import { grown } from './growing-list.ts';
+import { encodeConfig, encodeManifest, maxLayers } from './layer-bytes.ts';
+import { madeImage, parseImageManifest } from './manifest.ts';
 import { dockerConfig, dockerManifest, ociConfig, ociManifest } from './media-types.ts';
 import type { TagLayout } from './tag-layout.ts';
-
-/** Most signatures that one tag may hold; cosign reads no more either. */
-export const maxLayers = 1_000;
 
 /**
  * cosign's legacy layout (cosign specs/SIGNATURE_SPEC.md "Storage"): an image with one layer a signature, at
@@ -27,7 +26,10 @@ export const signatureLayers = (newTypes: { readonly docker: boolean }): TagLayo
   same: (there, wanted) =>
     there.digest === wanted.digest &&
     Object.entries(wanted.annotations ?? {}).every(([name, value]) => there.annotations?.[name] === value),
-  build: (current, layers, target) => {
+  build: (current, added, target) => {
+    const existing = current && parseImageManifest(current, target);
+    const there = existing?.layers ?? [];
+    const layers = grown(there, added);
     if (layers.length > maxLayers) {
       throw unusable(
         target,
@@ -35,36 +37,17 @@ export const signatureLayers = (newTypes: { readonly docker: boolean }): TagLayo
         `the image carries ${maxLayers} signatures already; remove some first`,
       );
     }
-    const existing = current && parseImageManifest(current, target);
-    const config = imageConfig(layers);
+    const { diffIds, ...config } = encodeConfig(there, added);
     const mediaType = current?.mediaType ?? (newTypes.docker ? dockerManifest : ociManifest);
     const configType = existing?.config.mediaType ?? (newTypes.docker ? dockerConfig : ociConfig);
-    return {
+    const image = {
+      schemaVersion: 2 as const,
       mediaType,
-      body: encodeJson({
-        schemaVersion: 2,
-        mediaType,
-        ...existing,
-        config: { mediaType: configType, size: config.byteLength, digest: sha256(config) },
-        layers,
-      }),
-      blobs: [config],
+      ...existing,
+      config: { mediaType: configType, size: config.bytes.byteLength, digest: config.digest },
+      layers,
     };
+    const pieces = encodeManifest(image, there, added, diffIds);
+    return { mediaType, pieces, digest: sha256Of(pieces), json: madeImage(image), entries: layers, blobs: [config] };
   },
 });
-
-/**
- * The config that cosign writes through go-containerregistry: an image config of zero values with one `diff_id` and one
- * history entry a layer. The layers are not compressed, so their diff ids are their digests.
- */
-const imageConfig = (layers: readonly ManifestDescriptor[]): Uint8Array => {
-  const created = '0001-01-01T00:00:00Z';
-  return encodeJson({
-    architecture: '',
-    created,
-    history: layers.map(() => ({ created })),
-    os: '',
-    rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.digest) },
-    config: {},
-  });
-};

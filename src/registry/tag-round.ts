@@ -1,5 +1,5 @@
 import { type Context, remainingMs } from '../model/context.ts';
-import { type Digest, isDigest, sha256 } from '../model/digest.ts';
+import { type Digest, isDigest } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import { repositoryName } from '../model/subject.ts';
 import type { Blobs } from './blobs.ts';
@@ -8,7 +8,7 @@ import { mayHaveHappened } from './errors.ts';
 import type { Held, Lease } from './lease.ts';
 import type { ManifestDescriptor, StoredManifest } from './manifest.ts';
 import type { Manifests } from './manifests.ts';
-import { entrySet, type TagLayout } from './tag-layout.ts';
+import { isAmong, type TagLayout, unique } from './tag-layout.ts';
 import type { TagQueue, Waiter } from './tag-queue.ts';
 import type { Target } from './target.ts';
 
@@ -47,7 +47,7 @@ export const createTagRound = (ports: TagPorts, layout: TagLayout, settleMs: num
     const readAt = performance.now();
     const current = await manifests.get(target, tag, context);
     const listed = layout.list(current, target);
-    const { has: isThere } = entrySet(layout, listed);
+    const isThere = (entry: ManifestDescriptor): boolean => isAmong(layout, listed, entry);
     if (queue.refusedOver === stateOf(current)) conditional.contradict(target);
     queue.refusedOver = undefined;
 
@@ -55,7 +55,9 @@ export const createTagRound = (ports: TagPorts, layout: TagLayout, settleMs: num
     if (lease !== undefined && held === undefined) return done;
     if (held !== undefined && queue.owes !== undefined) await recall(queue, current, held);
     const unwritten = queue.waiters.filter((waiter) => waiter.due === undefined);
-    const beside = current === undefined ? [] : queue.written.filter((entry) => !isThere(entry));
+    // The very list that was written is still there, of a thousand none need be looked for.
+    const isWritten = current === undefined || queue.written === listed;
+    const beside = isWritten ? [] : queue.written.filter((entry) => !isThere(entry));
     if (unwritten.length + beside.length === 0) return { ...done, finished: true };
     // Others are busy, or the registry is slow: a pause first, and then another reading.
     if (wasLost) return done;
@@ -67,7 +69,7 @@ export const createTagRound = (ports: TagPorts, layout: TagLayout, settleMs: num
     const added = unique(layout, [...writing.map((waiter) => waiter.entry), ...beside]);
     if (added.length === 0) return done;
     try {
-      await write({ queue, current, entries: [...listed, ...added], writing, readAt, context, held, done });
+      await write({ queue, current, added, writing, readAt, context, held, done });
       done.finished = done.stored !== undefined;
     } catch (error) {
       for (const waiter of writing) waiter.failures++;
@@ -124,9 +126,9 @@ export const createTagRound = (ports: TagPorts, layout: TagLayout, settleMs: num
     return wasLost;
   };
 
-  const write = async ({ queue, current, entries, writing, readAt, context, held, done }: Writing): Promise<void> => {
+  const write = async ({ queue, current, added, writing, readAt, context, held, done }: Writing): Promise<void> => {
     const { target, tag } = queue;
-    const next = layout.build(current, entries, target);
+    const next = layout.build(current, added, target);
     for (const blob of next.blobs) await blobs.ensure(target, blob, context);
     const isCertain = held !== undefined && (await held.confirm()) === 'certain';
     const age = performance.now() - readAt;
@@ -136,7 +138,7 @@ export const createTagRound = (ports: TagPorts, layout: TagLayout, settleMs: num
       return;
     }
     queue.oldReadings = 0;
-    const digest = sha256(next.body);
+    const { digest } = next;
     for (const waiter of writing) {
       waiter.tries++;
       waiter.attempted = digest;
@@ -156,7 +158,7 @@ export const createTagRound = (ports: TagPorts, layout: TagLayout, settleMs: num
       return;
     }
     done.stored = digest;
-    queue.written = entries;
+    queue.written = next.entries;
     const writtenAt = performance.now();
     const settles = settleMs > 0 ? Math.max(queue.settleMs, 2 * (writtenAt - readAt)) : 0;
     for (const waiter of writing) {
@@ -172,7 +174,7 @@ export const createTagRound = (ports: TagPorts, layout: TagLayout, settleMs: num
 type Writing = {
   readonly queue: TagQueue;
   readonly current: StoredManifest | undefined;
-  readonly entries: readonly ManifestDescriptor[];
+  readonly added: readonly ManifestDescriptor[];
   readonly writing: readonly Waiter[];
   readonly readAt: number;
   readonly context: Context;
@@ -181,15 +183,6 @@ type Writing = {
 };
 
 const stateOf = (current: StoredManifest | undefined): Digest | 'absent' => current?.digest ?? 'absent';
-
-const unique = (layout: TagLayout, entries: readonly ManifestDescriptor[]): readonly ManifestDescriptor[] => {
-  const kept = entrySet(layout, []);
-  return entries.filter((entry) => {
-    if (kept.has(entry)) return false;
-    kept.add(entry);
-    return true;
-  });
-};
 
 const contended = (target: Target, tag: string): CountersignError =>
   new CountersignError(

@@ -1,7 +1,7 @@
-import { type Digest, sha256 } from '../model/digest.ts';
+import type { Digest } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import { checked } from '../registry/blob-stream.ts';
-import { encodeJson, type StoredManifest } from '../registry/manifest.ts';
+import { asStored, encodeJson, type StoredManifest } from '../registry/manifest.ts';
 import { ociIndex } from '../registry/media-types.ts';
 import { signatureLayers } from '../registry/signature-layers.ts';
 import type { Attachment } from './gather.ts';
@@ -75,9 +75,9 @@ export const openLayoutSink = async (
     const held = layout.list(current, here);
     const added = layout.list(stored, here).filter((layer) => !held.some((one) => layout.same(one, layer)));
     if (added.length === 0) return current;
-    const { mediaType, body, blobs } = layout.build(current, [...held, ...added], here);
-    for (const blob of blobs) await files.writeBlob(sha256(blob), [blob]);
-    return { mediaType, body, digest: sha256(body), etag: undefined };
+    const { blobs, ...next } = layout.build(current, added, here);
+    for (const blob of blobs) await files.writeBlob(blob.digest, [blob.bytes]);
+    return asStored(next, undefined);
   };
 
   const attachTag = async (
