@@ -41,11 +41,11 @@ export const createHttpClient = (options: HttpClientOptions): HttpClient => {
   const connect = {
     timeout: options.connectTimeoutMs ?? 5_000,
   };
-  // Reading a hundred roots takes many milliseconds: once for a client, not for each connection.
+  // Reading a hundred roots takes many milliseconds: once for a client, not for each connection, and never for plain http.
   let secureContext: SecureContext | undefined;
-  const tls = (): { readonly secureContext?: SecureContext } => {
+  const tls = (url: URL): { readonly secureContext?: SecureContext } => {
     const { ca = [], clientCertificate } = options;
-    if (ca.length === 0 && clientCertificate === undefined) return {};
+    if (url.protocol !== 'https:' || (ca.length === 0 && clientCertificate === undefined)) return {};
     secureContext ??= createSecureContext({
       ...(ca.length === 0 ? {} : { ca: withSystemRoots(ca) }),
       ...(clientCertificate === undefined ? {} : { cert: clientCertificate.cert, key: clientCertificate.key }),
@@ -62,11 +62,13 @@ export const createHttpClient = (options: HttpClientOptions): HttpClient => {
     keepAliveTimeout: 4_000,
     keepAliveMaxTimeout: 60_000,
     maxHeaderSize: 32 * 1024,
-    factory: (origin, settings) =>
-      new Pool(origin, {
+    factory: (origin, settings) => {
+      const url = new URL(origin);
+      return new Pool(origin, {
         ...settings,
-        connect: { ...connect, ...tls(), lookup: judgedLookup(new URL(origin), options, resolve) },
-      }),
+        connect: { ...connect, ...tls(url), lookup: judgedLookup(url, options, resolve) },
+      });
+    },
   });
 
   const request = async (asked: HttpRequest, context: Context): Promise<HttpResponse> => {
