@@ -1,4 +1,5 @@
 import { gzipSync } from 'node:zlib';
+import { request } from 'undici';
 import { type Digest, sha256 } from '../model/digest.ts';
 
 export type PushedImage = {
@@ -58,23 +59,24 @@ const descriptor = (mediaType: string, content: Buffer) => ({
 });
 
 const pushBlob = async (base: string, content: Buffer): Promise<void> => {
-  const started = await fetch(`${base}/blobs/uploads/`, { method: 'POST' });
-  await started.arrayBuffer();
-  const location = new URL(started.headers.get('location') ?? '', base);
+  const started = await request(`${base}/blobs/uploads/`, { method: 'POST' });
+  await started.body.dump();
+  const location = new URL(String(started.headers['location'] ?? ''), base);
   location.searchParams.set('digest', sha256(content));
-  const headers = { 'content-type': 'application/octet-stream' };
-  await expectCreated(await fetch(location, { method: 'PUT', headers, body: new Uint8Array(content) }));
+  await put(location, 'application/octet-stream', content);
 };
 
-const pushManifest = async (base: string, reference: string, mediaType: string, content: Buffer): Promise<void> => {
-  const headers = { 'content-type': mediaType };
-  const url = `${base}/manifests/${reference}`;
-  await expectCreated(await fetch(url, { method: 'PUT', headers, body: new Uint8Array(content) }));
-};
+const pushManifest = (base: string, reference: string, mediaType: string, content: Buffer): Promise<void> =>
+  put(new URL(`${base}/manifests/${reference}`), mediaType, content);
 
-const expectCreated = async (response: Response): Promise<void> => {
-  const text = await response.text();
-  if (response.status !== 201) throw new Error(`${response.url} answered ${response.status}: ${text.slice(0, 200)}`);
+const put = async (url: URL, contentType: string, content: Buffer): Promise<void> => {
+  const { statusCode, body } = await request(url, {
+    method: 'PUT',
+    headers: { 'content-type': contentType },
+    body: content,
+  });
+  const text = await body.text();
+  if (statusCode !== 201) throw new Error(`${url} answered ${statusCode}: ${text.slice(0, 200)}`);
 };
 
 /** A tar archive (POSIX ustar) of one file, the same bytes every time. */

@@ -1,3 +1,4 @@
+import { request } from 'undici';
 import { type Context, openContext } from '../../src/model/context.ts';
 import type { Digest } from '../../src/model/digest.ts';
 import { CountersignError } from '../../src/model/error.ts';
@@ -67,7 +68,7 @@ export const tagOf = (digest: Digest, suffix = ''): string => `sha256-${digest.s
 /** GET of JSON, past the room under test. */
 export const fetchJson = async (url: string): Promise<Record<string, never>> => {
   const accept = 'application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json';
-  const response = await fetch(url, { headers: { accept } });
-  if (response.status !== 200) throw new Error(`${url} answered ${response.status}`);
-  return (await response.json()) as Record<string, never>;
+  const { statusCode, body } = await request(url, { headers: { accept } });
+  if (statusCode !== 200) throw new Error(`${url} answered ${statusCode}`);
+  return (await body.json()) as Record<string, never>;
 };
