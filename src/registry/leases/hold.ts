@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { assertLive, type Context, openPart } from '../../model/context.ts';
+import { assertLive, type Context, openPart, remainingMs } from '../../model/context.ts';
 import { CountersignError } from '../../model/error.ts';
 import { waitFor } from '../../model/wait.ts';
 import { pause } from '../../net/retry.ts';
@@ -53,7 +53,9 @@ export const createLease = (store: LeaseStore, options: LeaseOptions): Lease => 
       // An answer that nobody waited for may be yes.
       void asked.catch(() => undefined).then(() => quietly(store.give(name, token, {}, 0)));
       assertLive(context);
-      throw waiting.context.signal.aborted ? taken(name, waitMs) : error;
+      // The wait may be over a moment before its timer says so.
+      const over = waiting.context.signal.aborted || remainingMs(waiting.context) === 0;
+      throw over ? taken(name, waitMs) : error;
     } finally {
       waiting.dispose();
     }
