@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { after } from 'node:test';
 import { type Keyring, openKeyring } from '../../src/keys/keyring.ts';
 import { type KeySettings, keySettings } from '../../src/keys/settings.ts';
 import { createHttpClient, type HttpClientOptions } from '../../src/net/http.ts';
@@ -13,7 +12,8 @@ import { clientId, clientSecret, type FakeAzure, type Fault, startFakeAzure, ten
 import type { FakeKind, FakeVersion } from './fake-azure-keys.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'countersign-azure-'));
-after(() => rmSync(folder, { recursive: true }));
+// Not a hook: that would be one of the first of the files that share this.
+process.once('exit', () => rmSync(folder, { recursive: true }));
 let files = 0;
 export const written = (content: string): string => {
   files += 1;
