@@ -2,9 +2,10 @@
 // Arguments besides --peers choose files: npm test -- test/audit/file.test.ts
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join, relative, sep } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { entryOf, grouped } from './together.ts';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 if (major < 24 || (major === 24 && minor < 12)) {
@@ -29,8 +30,17 @@ const files =
     ? chosen
     : all.filter((file) => withPeers || !peerFolders.some((folder) => file.startsWith(folder)));
 
+/**
+ * Those that need npm alone share processes, by folder. With peers, and when files are named, each has its own: so no file comes to
+ * need what another has left behind.
+ */
+const cache = join(root, 'node_modules', '.cache');
+const together = withPeers || chosen.length > 0 ? [] : grouped(files);
+const entries = new Map(together.map((group) => [entryOf(group, join(cache, 'tests')), group]));
+const programs = together.length > 0 ? [...entries.keys()] : files;
+
 // For the processes of the test files: types are stripped once, not in each; absent peers are failures.
-process.env['NODE_COMPILE_CACHE'] ??= join(root, 'node_modules', '.cache', 'node');
+process.env['NODE_COMPILE_CACHE'] ??= join(cache, 'node');
 if (withPeers) process.env['REQUIRE_PEERS'] = '1';
 
 const minute = 60_000;
@@ -53,11 +63,18 @@ const watch = (name: string): void => {
   timers.set(name, timer.unref());
 };
 
+/** Programs, and the files in those that hold several. */
+const isWatched = (name: string): boolean => [...programs, ...files].some((each) => resolve(each) === resolve(name));
+
 /** Most of what npm alone can test waits for timers; the programs of others want the processor. */
 const concurrency = withPeers ? 2 : Math.min(8, 3 * availableParallelism());
-const tests = run({ files, concurrency, timeout: testTimeoutMs, signal: hung.signal });
-tests.on('test:dequeue', ({ name, nesting }) => nesting === 0 && files.includes(relative(root, name)) && watch(name));
-tests.on('test:complete', ({ name }) => stopWatching(name));
+const tests = run({ files: programs, concurrency, timeout: testTimeoutMs, signal: hung.signal });
+tests.on('test:dequeue', ({ name, nesting }) => nesting === 0 && isWatched(name) && watch(name));
+const over = new Set<string>();
+tests.on('test:complete', ({ name }) => {
+  over.add(name);
+  stopWatching(name);
+});
 tests.on('test:summary', ({ success }) => {
   if (!success) process.exitCode = 1;
 });
@@ -65,6 +82,10 @@ for await (const text of tests.compose(new spec())) process.stdout.write(text);
 if (hung.signal.aborted) {
   console.error(`\nAll was ended because ${hung.signal.reason.message}:`);
   console.error('a test of it hangs, or leaves open what keeps the process running.');
+  const [, group] = [...entries].find(([entry]) => hung.signal.reason.message.startsWith(resolve(entry))) ?? [];
+  const at = group?.files.find((file) => !over.has(file));
+  if (at !== undefined) console.error(`It was at ${at}.`);
+  else if (group !== undefined) console.error(`All of these were over:\n  ${group.files.join('\n  ')}`);
 }
 
 if (!withPeers && chosen.length === 0) {

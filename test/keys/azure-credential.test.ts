@@ -1,3 +1,4 @@
+// Alone in its process: the SDK finds the source of managed identities once in a process.
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';

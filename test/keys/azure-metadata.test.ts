@@ -1,4 +1,4 @@
-// In a file, and so a process, of its own: the library finds the source of managed identities once in a process.
+// Alone in its process: the SDK finds the source of managed identities once in a process.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assertAllowed } from '../../src/net/egress.ts';

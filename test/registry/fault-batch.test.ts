@@ -1,4 +1,5 @@
 // The fault table through SignBatch: a registry that fails or lies fails its own items, and nobody else's.
+// Alone in its process: it is as long as all the others, and looks at every connection that its process makes.
 import assert from 'node:assert/strict';
 import { describe, type TestContext, test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';

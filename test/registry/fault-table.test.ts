@@ -1,4 +1,5 @@
 // Every way in which a registry can fail or lie, through the whole Sign use case.
+// Alone in its process: it is as long as all the others, and looks at every connection that its process makes.
 import assert from 'node:assert/strict';
 import { after, describe, type TestContext, test } from 'node:test';
 import type { SignCommand } from '../../src/model/command.ts';

@@ -1,4 +1,5 @@
 // The fault table through Verify: what is there is found or the failure is told, and nothing counts that is not there.
+// Alone in its process: it is as long as all the others, and looks at every connection that its process makes.
 import assert from 'node:assert/strict';
 import { after, describe, type TestContext, test } from 'node:test';
 import { pushImage } from '../../src/dev/image.ts';
