@@ -40,7 +40,7 @@ const notes = new Map<Way, string>([
 ]);
 type Way = { readonly what: string; readonly format: Format; readonly ifAbsent: boolean };
 
-/** A manifest of half a megabyte has to be hashed and sent for each signature: 0.5 to 0.7 ms that nothing can take away. */
+/** A manifest of half a megabyte is hashed and sent for each signature, which takes 0.5 to 0.7 ms; the registry's share is not counted. */
 const limitOf = ({ format }: Way): number => (format === Format.SIMPLE_SIGNING ? 1.5 : 1.25);
 const barOf = (way: Way): string => `<= ${limitOf(way)}`;
 const nameOf = (there: number, { what }: Way): string => `CPU of one signature more, ${there} there (${what})`;
