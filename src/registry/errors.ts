@@ -91,6 +91,15 @@ const errorCode = (body: Uint8Array): string | undefined => {
   return code?.[1];
 };
 
+/** Others wrote the tag again after each of `tries` writes. */
+export const tagContended = (target: Target, tag: string, tries: number): CountersignError =>
+  new CountersignError(
+    'unavailable',
+    'TAG_CONTENDED',
+    `Tag ${tag} of ${repositoryName(target)} was overwritten by others after every one of ${tries} tries; try again.`,
+    { retryAfterMs: 1_000, metadata: { registry: target.registry, repository: target.repository, tag } },
+  );
+
 /** May a write that failed so have happened all the same? Not where the registry answered that it refuses it. */
 export const mayHaveHappened = (error: unknown): boolean =>
   !(error instanceof CountersignError) ||

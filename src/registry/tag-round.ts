@@ -1,10 +1,9 @@
 import { type Context, remainingMs } from '../model/context.ts';
 import { type Digest, isDigest } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
-import { repositoryName } from '../model/subject.ts';
 import type { Blobs } from './blobs.ts';
 import type { ConditionalPut } from './conditional-put.ts';
-import { mayHaveHappened } from './errors.ts';
+import { mayHaveHappened, tagContended } from './errors.ts';
 import type { Held, Lease } from './lease.ts';
 import type { ManifestDescriptor, StoredManifest } from './manifest.ts';
 import type { Manifests } from './manifests.ts';
@@ -63,7 +62,7 @@ export const createTagRound = (ports: TagPorts, layout: TagLayout, settleMs: num
     if (wasLost) return done;
     queue.reject(
       unwritten.filter((waiter) => waiter.tries >= maxWrites),
-      contended(target, tag),
+      tagContended(target, tag, maxWrites),
     );
     const writing = unwritten.filter((waiter) => waiter.tries < maxWrites);
     const added = unique(layout, [...writing.map((waiter) => waiter.entry), ...beside]);
@@ -183,11 +182,3 @@ type Writing = {
 };
 
 const stateOf = (current: StoredManifest | undefined): Digest | 'absent' => current?.digest ?? 'absent';
-
-const contended = (target: Target, tag: string): CountersignError =>
-  new CountersignError(
-    'unavailable',
-    'TAG_CONTENDED',
-    `Tag ${tag} of ${repositoryName(target)} was overwritten by others after every one of ${maxWrites} tries; try again.`,
-    { retryAfterMs: 1_000, metadata: { registry: target.registry, repository: target.repository, tag } },
-  );

@@ -1,12 +1,12 @@
 import type { Context } from '../model/context.ts';
 import type { Digest } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
-import { repositoryName } from '../model/subject.ts';
 import { pause } from '../net/retry.ts';
 import { fallbackTag } from '../registry/destination.ts';
 import { encodeJson, parseIndex } from '../registry/manifest.ts';
 import { ociIndex } from '../registry/media-types.ts';
 import { mapParallel } from '../registry/places.ts';
+import { tagContended } from '../registry/errors.ts';
 import type { Target } from '../registry/target.ts';
 import type { Registries } from './repository.ts';
 import { removalAnnotation } from './untag.ts';
@@ -44,7 +44,7 @@ export const unlist = async (
       }
       return taken;
     }
-    if (writes++ === maxWrites) throw contended(target, tag);
+    if (writes++ === maxWrites) throw tagContended(target, tag, maxWrites);
     // Equal bytes would be deleted with it at every tag that they lie at.
     const apart = left.length === 0 ? { annotations: { ...index.annotations, [removalAnnotation]: tag } } : {};
     const body = encodeJson({ ...index, manifests: left, ...apart });
@@ -64,11 +64,3 @@ export const unlist = async (
     if (outcome === 'unguarded') await pause(settleMs, context);
   }
 };
-
-const contended = (target: Target, tag: string): CountersignError =>
-  new CountersignError(
-    'unavailable',
-    'TAG_CONTENDED',
-    `Tag ${tag} of ${repositoryName(target)} was overwritten by others after every one of ${maxWrites} tries; try again.`,
-    { retryAfterMs: 1_000, metadata: { registry: target.registry, repository: target.repository, tag } },
-  );
