@@ -6,6 +6,7 @@ import type { AlgorithmName } from '../model/algorithm.ts';
 import { CountersignError } from '../model/error.ts';
 import type { KeyVersion, ToSign } from '../model/signature.ts';
 import { type Algorithm, type EcAlgorithm, type RsaAlgorithm, algorithms, assertSignable } from './algorithms.ts';
+import { verifyOffLoop } from './crypto-thread.ts';
 import { checkPss, encodePkcs1 } from './rsa-encoding.ts';
 
 /** The public key that a signature is checked with: as a KeyVersion has it, or already parsed. */
@@ -104,23 +105,19 @@ export const isQuicklyVerified = (name: AlgorithmName): boolean => {
 };
 
 /**
- * As `verifySignature`, but for a message the computation runs on a thread of the pool, so that other requests go on: a
- * verification takes longer than all the rest of a signature by a local P-256 key.
+ * As `verifySignature`, but for a message the computation runs off the event loop, so that other requests go on: a
+ * verification takes longer than all the rest of a signature by a local P-256 key. Throws at once what `verifySignature` throws.
  */
 export const verifySignatureInBackground = (
   version: VerifyingKey,
   toSign: ToSign,
   signature: Uint8Array,
-): Promise<boolean> =>
-  new Promise((resolve, reject) => {
-    const algorithm = algorithms[version.algorithm];
-    const key = 'keyObject' in version ? version.keyObject : keyObjectOf(version.spki);
-    if (toSign.kind !== 'message' || key.asymmetricKeyType !== algorithm.type) {
-      return resolve(verifySignature(version, toSign, signature));
-    }
-    if (!wellFormed(algorithm, signature)) return resolve(false);
-    const input = verifyInput(algorithm, key);
-    verify(algorithm.hash ?? null, toSign.message, input, signature, (error, good) =>
-      error === null ? resolve(good) : reject(error),
-    );
-  });
+): Promise<boolean> => {
+  const algorithm = algorithms[version.algorithm];
+  const key = 'keyObject' in version ? version.keyObject : keyObjectOf(version.spki);
+  if (toSign.kind !== 'message' || key.asymmetricKeyType !== algorithm.type) {
+    return Promise.resolve(verifySignature(version, toSign, signature));
+  }
+  if (!wellFormed(algorithm, signature)) return Promise.resolve(false);
+  return verifyOffLoop(algorithm, verifyInput(algorithm, key), toSign.message, signature);
+};

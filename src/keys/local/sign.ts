@@ -1,9 +1,10 @@
-import { constants, type KeyObject, privateEncrypt, type SignKeyObjectInput, sign } from 'node:crypto';
+import { constants, type KeyObject, privateEncrypt, type SignKeyObjectInput } from 'node:crypto';
 import { p256 } from '@noble/curves/nist.js';
 import { ecdsaRawToDer } from '../../codec/ecdsa.ts';
 import { CountersignError } from '../../model/error.ts';
 import type { ToSign } from '../../model/signature.ts';
 import { type Algorithm, assertSignable, type RsaAlgorithm } from '../algorithms.ts';
+import { signOffLoop } from '../crypto-thread.ts';
 import { encodePkcs1, encodePss } from '../rsa-encoding.ts';
 
 /** What node:crypto's `sign` wants as key. The bare key where it will do: wrapping one costs 10 us a call. */
@@ -33,17 +34,16 @@ const signEcDigest = (key: KeyObject, digest: Uint8Array): Buffer => {
   }
 };
 
+const signDigest = async (algorithm: Algorithm, key: KeyObject, digest: Uint8Array): Promise<Buffer> => {
+  assertSignable(algorithm.name, 'digest');
+  return algorithm.type === 'rsa' ? signRsaDigest(algorithm, key, digest) : signEcDigest(key, digest);
+};
+
 /**
- * Signs with a private key in this process, as `model/algorithm.ts` says. A message is signed on a thread of the pool, so
- * that other requests go on: P-256 takes 20 us there, RSA-4096 5 ms. Rejects with `DIGEST_NOT_SUPPORTED` as `assertSignable`.
+ * Signs with a private key in this process, as `model/algorithm.ts` says. A message is signed off the event loop, so that
+ * other requests go on: P-256 takes 20 us there, RSA-4096 5 ms. Rejects with `DIGEST_NOT_SUPPORTED` as `assertSignable`.
  */
 export const signLocally = (algorithm: Algorithm, key: KeyObject, toSign: ToSign): Promise<Buffer> =>
-  new Promise((resolve, reject) => {
-    assertSignable(algorithm.name, toSign.kind);
-    if (toSign.kind === 'message') {
-      sign(algorithm.hash ?? null, toSign.message, signInput(algorithm, key), (error, signature) =>
-        error === null ? resolve(signature) : reject(error),
-      );
-    } else if (algorithm.type === 'rsa') resolve(signRsaDigest(algorithm, key, toSign.digest));
-    else resolve(signEcDigest(key, toSign.digest));
-  });
+  toSign.kind === 'message'
+    ? signOffLoop(algorithm, signInput(algorithm, key), toSign.message)
+    : signDigest(algorithm, key, toSign.digest);
