@@ -122,7 +122,7 @@ export const startPkcs11Child = ({ entry, at, threads, silentMs }: ChildSettings
       context.signal.addEventListener('abort', onAbort, { once: true });
       silence ??= setTimeout(kill, silentMs);
       pending.set(id, { resolve, reject });
-      wire.send({ id, ...request });
+      wire.send({ id, ...request }, request.op === 'sign' && request.alone);
       try {
         return await promise;
       } finally {

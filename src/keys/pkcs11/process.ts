@@ -42,7 +42,8 @@ export const servePkcs11 = (load: LoadModule): void => {
   const token = createToken(load);
   const handle = async (sent: Sent): Promise<void> => {
     if ('cancel' in sent) return token.cancel(sent.cancel);
-    wire.send({ id: sent.id, ...(await token.answer(sent.id, sent)) });
+    const outcome = await token.answer(sent.id, sent);
+    wire.send({ id: sent.id, ...outcome }, sent.op === 'sign' && sent.alone);
   };
   const wire = createWire(
     channel,

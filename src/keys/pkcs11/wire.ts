@@ -6,7 +6,8 @@ const maxLineBytes = 8 * 1024 * 1024;
 /** The largest message that goes to a token whole (Ed25519), in bytes; all else goes as a digest. */
 export const maxMessageBytes = 4 * 1024 * 1024;
 
-export type Wire = { send(message: object): void };
+/** `alone`: nothing else will be sent in this turn that could share a line with it. */
+export type Wire = { send(message: object, alone?: boolean): void };
 
 /**
  * Messages between this process and the one that holds the PKCS#11 module: JSON lines, each an array of messages. What is
@@ -55,8 +56,10 @@ export const createWire = (
   });
 
   return {
-    send: (message) => {
-      if (outgoing.push(message) === 1) setImmediate(flush);
+    send: (message, alone = false) => {
+      if (outgoing.push(message) > 1) return;
+      if (alone) flush();
+      else setImmediate(flush);
     },
   };
 };
