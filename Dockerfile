@@ -19,7 +19,7 @@ RUN if [ "$PKCS11" = true ]; then \
 COPY src ./src
 # What a start would do anew each time on a read-only filesystem: strip types and compile. The flag belongs to the cache's key.
 ENV NODE_COMPILE_CACHE=/app/.compile-cache
-RUN node --max-semi-space-size=16 --v8-pool-size=1 --input-type=module --eval "\
+RUN node --max-semi-space-size=16 --initial-old-space-size=128 --v8-pool-size=1 --input-type=module --eval "\
   import { globSync } from 'node:fs'; \
   for (const file of ['src/serve.ts', ...globSync('src/*/*.ts')]) await import('/app/' + file);"
 # Whatever the umask of the clone was, the user of the result can read it.
@@ -34,5 +34,5 @@ USER 65532:65532
 EXPOSE 8080 8081 9090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
   CMD ["/nodejs/bin/node", "/app/src/countersign.js", "health"]
-ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=16", "--v8-pool-size=1", "/app/src/countersign.js"]
+ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=16", "--initial-old-space-size=128", "--v8-pool-size=1", "/app/src/countersign.js"]
 CMD ["serve", "--config", "/etc/countersign/config.yaml"]

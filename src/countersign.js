@@ -22,6 +22,7 @@ if (major > 24 || (major === 24 && minor >= 12)) {
 } else if (existsSync(bundled)) {
   const again = [
     '--max-semi-space-size=16',
+    '--initial-old-space-size=128',
     '--v8-pool-size=1',
     fileURLToPath(import.meta.url),
     ...process.argv.slice(2),

@@ -64,6 +64,7 @@ export const startServed = async (options: {
   const started = performance.now();
   const child = startMeasured([
     '--max-semi-space-size=16',
+    '--initial-old-space-size=128',
     '--v8-pool-size=1',
     join(import.meta.dirname, '..', '..', 'src', 'countersign.js'),
     'serve',
