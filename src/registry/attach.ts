@@ -37,7 +37,7 @@ export type AttachPorts = {
 };
 
 const emptyJson = Buffer.from('{}');
-const emptyConfig = { bytes: emptyJson, digest: sha256(emptyJson) };
+const emptyConfig = { pieces: [emptyJson], digest: sha256(emptyJson) };
 
 /** `settleMs`: as `createTagUpdater`. Safe to call concurrently. */
 export const createAttach = (ports: AttachPorts, settleMs: number): Attach => {

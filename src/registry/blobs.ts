@@ -5,12 +5,13 @@ import { repositoryName } from '../model/subject.ts';
 import type { HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
 import { dataLoss, malformed, statusError, unusable } from './errors.ts';
+import { bodyOf, type Pieces, sizeOf } from './pieces.ts';
 import { createSingleFlight } from './single-flight.ts';
 import type { Target } from './target.ts';
 import type { Transport } from './transport.ts';
 
 /** A blob and its digest, so that it is not taken again of what is long. */
-export type Content = { readonly digest: Digest; readonly bytes: Uint8Array };
+export type Content = { readonly digest: Digest; readonly pieces: Pieces };
 
 /** Blobs of repositories (distribution-spec "Pulling blobs", "Pushing blobs"). Safe to call concurrently. */
 export type Blobs = {
@@ -73,9 +74,9 @@ export const createBlobs = (transport: Transport): Blobs => {
   };
 
   /** One request, where the registry can; false when it cannot (202: it opened an upload session instead). */
-  const putAtOnce = async (target: Target, digest: Digest, content: Uint8Array, context: Context) => {
+  const putAtOnce = async (target: Target, digest: Digest, content: Pieces, context: Context) => {
     const learnt = singleRequest.get(target.registry);
-    if (learnt === false || (learnt === undefined && content.byteLength > maxProbeBytes)) return undefined;
+    if (learnt === false || (learnt === undefined && sizeOf(content) > maxProbeBytes)) return undefined;
     const path = `blobs/uploads/?digest=${encodeURIComponent(digest)}`;
     try {
       const response = await sendContent(transport, target, 'POST', { path }, content, context);
@@ -93,7 +94,7 @@ export const createBlobs = (transport: Transport): Blobs => {
     }
   };
 
-  const putInTwo = async (target: Target, digest: Digest, content: Uint8Array, context: Context) => {
+  const putInTwo = async (target: Target, digest: Digest, content: Pieces, context: Context) => {
     const start = { method: 'POST', path: 'blobs/uploads/', maxBytes: maxAnswerBytes } as const;
     const opened = await transport.send(target, 'pull,push', { ...start, body: new Uint8Array() }, context);
     if (opened.status !== 202) throw statusError(opened, target, `start an upload`);
@@ -102,10 +103,10 @@ export const createBlobs = (transport: Transport): Blobs => {
     return sendContent(transport, target, 'PUT', { url: url.href }, content, context);
   };
 
-  const upload = (target: Target, { digest, bytes: content }: Content, context: Context): Promise<void> =>
+  const upload = (target: Target, { digest, pieces }: Content, context: Context): Promise<void> =>
     transport.retried(target, context, async () => {
       const response =
-        (await putAtOnce(target, digest, content, context)) ?? (await putInTwo(target, digest, content, context));
+        (await putAtOnce(target, digest, pieces, context)) ?? (await putInTwo(target, digest, pieces, context));
       // 416: the session holds something that it should not.
       if (response.status === 404 || response.status === 416) throw uploadLost(target);
       if (response.status !== 201) throw statusError(response, target, `upload blob ${digest}`);
@@ -116,7 +117,7 @@ export const createBlobs = (transport: Transport): Blobs => {
 
   const put: Blobs['put'] = async (target, content, context) => {
     const digest = sha256(content);
-    await upload(target, { digest, bytes: content }, context);
+    await upload(target, { digest, pieces: [content] }, context);
     contents.set(key(target, digest), content);
   };
 
@@ -159,7 +160,7 @@ const sendContent = (
   target: Target,
   method: 'POST' | 'PUT',
   where: { readonly path: string } | { readonly url: string },
-  content: Uint8Array,
+  content: Pieces,
   context: Context,
 ): Promise<HttpResponse> =>
   transport.send(
@@ -168,7 +169,7 @@ const sendContent = (
     {
       ...where,
       method,
-      body: content,
+      ...bodyOf(content),
       headers: { 'content-type': 'application/octet-stream' },
       maxBytes: maxAnswerBytes,
     },

@@ -4,6 +4,7 @@ import type { HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
 import { dataLoss, inconsistent } from './errors.ts';
 import { asStored, type NewManifest, type StoredManifest } from './manifest.ts';
+import { sizeOf } from './pieces.ts';
 import type { Target } from './target.ts';
 
 /**
@@ -21,9 +22,7 @@ export type KnownTags = {
 };
 
 /** With what it was parsed into, a manifest takes two to three times its own bytes. */
-const weightOf = (manifest: StoredManifest): number => 3 * sizeOf(manifest) + 1_000;
-const sizeOf = (manifest: StoredManifest): number =>
-  (manifest.pieces ?? [manifest.body]).reduce((sum, piece) => sum + piece.byteLength, 0);
+const weightOf = (manifest: StoredManifest): number => 3 * sizeOf(manifest.pieces ?? [manifest.body]) + 1_000;
 const cacheBytes = 32 * 1024 * 1024;
 
 /** Up to 32 MiB are kept, and nothing of more than 8: a manifest of 2.7 MB. */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Digest } from '../model/digest.ts';
 import { malformed } from './errors.ts';
 import { dockerIndex, dockerManifest, ociIndex, ociManifest } from './media-types.ts';
+import type { Pieces } from './pieces.ts';
 import type { Target } from './target.ts';
 
 /** A manifest as it was read: its exact bytes, checked against its digest. */
@@ -10,7 +11,7 @@ export type StoredManifest = {
   readonly digest: Digest;
   readonly body: Uint8Array;
   /** Those of `body`, where it was made here: it need not be put together to be compared. */
-  readonly pieces?: readonly Uint8Array[] | undefined;
+  readonly pieces?: Pieces | undefined;
   /** The `ETag`, when the registry sent one. */
   readonly etag: string | undefined;
   /** What `body` says, where that has been read already; nobody changes it. What it was parsed into is remembered with it. */
@@ -22,7 +23,7 @@ export type NewManifest = {
   readonly mediaType: string;
   readonly digest: Digest;
   /** Its bytes: those of all pieces, one after the other. */
-  readonly pieces: readonly Uint8Array[];
+  readonly pieces: Pieces;
   readonly json: JsonObject;
 };
 

@@ -2,13 +2,14 @@ import type { Context } from '../model/context.ts';
 import { type Digest, isDigest, sha256 } from '../model/digest.ts';
 import { CountersignError } from '../model/error.ts';
 import type { Descriptor } from '../model/subject.ts';
-import type { BodyStream, HttpResponse } from '../net/port.ts';
+import type { HttpResponse } from '../net/port.ts';
 import { createCache } from './cache.ts';
 import { dataLoss, statusError } from './errors.ts';
 import { createKnownTags, expectStill, isSame, unlessStill } from './known-tags.ts';
 import type { Pushed, StoredManifest } from './manifest.ts';
 import { expectClaimed, readManifestType } from './manifest-type.ts';
 import { manifestTypes, mediaTypeOf } from './media-types.ts';
+import { bodyOf } from './pieces.ts';
 import type { Target } from './target.ts';
 import type { Transport } from './transport.ts';
 
@@ -55,7 +56,6 @@ export type Manifests = {
 const maxManifestBytes = 4 * 1024 * 1024;
 const maxAnswerBytes = 64 * 1024;
 const cacheBytes = 32 * 1024 * 1024;
-const minStreamBytes = 64 * 1024;
 const accept = { accept: manifestTypes.join(', ') };
 
 /** Up to 32 MiB of manifests read by digest are remembered, and as many of what lies at tags. */
@@ -170,20 +170,6 @@ export const createManifests = (transport: Transport): Manifests => {
     });
 
   return { get, describe, put, remove };
-};
-
-/** What is long is not put together, but sent piece by piece. */
-const bodyOf = (pieces: readonly Uint8Array[]): { body: Uint8Array } | { stream: BodyStream } => {
-  const size = pieces.reduce((sum, piece) => sum + piece.byteLength, 0);
-  if (size < minStreamBytes) return { body: Buffer.concat(pieces) };
-  return {
-    stream: {
-      size,
-      open: async function* () {
-        yield* pieces;
-      },
-    },
-  };
 };
 
 /**

@@ -4,6 +4,7 @@ import { grown } from './growing-list.ts';
 import { encodeConfig, encodeManifest, maxLayers } from './layer-bytes.ts';
 import { madeImage, parseImageManifest } from './manifest.ts';
 import { dockerConfig, dockerManifest, ociConfig, ociManifest } from './media-types.ts';
+import { sizeOf } from './pieces.ts';
 import type { TagLayout } from './tag-layout.ts';
 
 /**
@@ -44,7 +45,7 @@ export const signatureLayers = (newTypes: { readonly docker: boolean }): TagLayo
       schemaVersion: 2 as const,
       mediaType,
       ...existing,
-      config: { mediaType: configType, size: config.bytes.byteLength, digest: config.digest },
+      config: { mediaType: configType, size: sizeOf(config.pieces), digest: config.digest },
       layers,
     };
     const pieces = encodeManifest(image, there, added, diffIds);

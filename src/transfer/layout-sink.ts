@@ -76,7 +76,7 @@ export const openLayoutSink = async (
     const added = layout.list(stored, here).filter((layer) => !held.some((one) => layout.same(one, layer)));
     if (added.length === 0) return current;
     const { blobs, ...next } = layout.build(current, added, here);
-    for (const blob of blobs) await files.writeBlob(blob.digest, [blob.bytes]);
+    for (const { digest, pieces } of blobs) await files.writeBlob(digest, pieces);
     return asStored(next, undefined);
   };
 
