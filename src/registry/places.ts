@@ -42,7 +42,7 @@ export type Places = {
   referring(
     image: ResolvedImage,
     target: Target,
-    skim: ((page: Uint8Array) => Skimmed | undefined) | undefined,
+    skim: ((page: Uint8Array, url: string) => Skimmed | undefined) | undefined,
     context: Context,
   ): Promise<{ readonly referring: readonly Referring[]; readonly skimmed: Skimmed }>;
   /**

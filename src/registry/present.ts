@@ -6,7 +6,7 @@ import { createCache } from './cache.ts';
 import type { Destination } from './destination.ts';
 import { createEntryIndex, type Entries, type Placed } from './growing-list.ts';
 import { type Found, isSignatureLayer, mapParallel, type Places, type Referring } from './places.ts';
-import { skim } from './skim.ts';
+import { createSkim } from './skim.ts';
 
 /** What is looked for beside an image, before it is signed. */
 export type Sought = {
@@ -56,6 +56,7 @@ const predicateTypeAnnotation = 'dev.sigstore.bundle.predicateType';
 /** Reads the places of the layouts that are sought, in parallel; one request each, and what it takes to read candidates. */
 export const createLookFor = (places: Places): LookFor => {
   const believed = createCache<boolean>(10_000);
+  const skim = createSkim();
 
   const inTag = async (image: ResolvedImage, sought: Sought, destination: Destination, context: Context) => {
     let any = false;
@@ -69,7 +70,7 @@ export const createLookFor = (places: Places): LookFor => {
 
   const inReferrers = async (image: ResolvedImage, sought: Sought, { target }: Destination, context: Context) => {
     const wanted = [...sought.content, ...(sought.request === undefined ? [] : [sought.request])];
-    const look = (page: Uint8Array) => skim(page, sought.suffix, wanted);
+    const look = (page: Uint8Array, url: string) => skim(page, url, sought.suffix, wanted);
     const { referring, skimmed } = await places.referring(image, target, look, context);
     const all = referring.filter((one) => mayBe(one, sought.suffix));
     const may = newest(all, ({ entry }) => markOf(entry.annotations ?? {}, sought));

@@ -28,7 +28,7 @@ export const listReferrers = async (
   target: Target,
   digest: Digest,
   context: Context,
-  skim?: (page: Uint8Array) => Skimmed | undefined,
+  skim?: (page: Uint8Array, url: string) => Skimmed | undefined,
 ): Promise<Listed | undefined> => {
   const entries: ManifestDescriptor[] = [];
   let skimmed = nothingSkimmed;
@@ -53,7 +53,7 @@ export const listReferrers = async (
     });
     // A registry without the API may answer with a page of its own. What is a list by its content is one, whatever its header says.
     if (response.status !== 200 || (page === 0 && !isList(response))) return undefined;
-    const passed = skim?.(response.body);
+    const passed = skim?.(response.body, asked.href);
     if (passed === undefined) {
       const stored = { mediaType: ociIndex, digest: sha256(response.body), body: response.body, etag: undefined };
       entries.push(...(parseIndex(stored, target).manifests ?? []));

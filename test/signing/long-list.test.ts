@@ -1,9 +1,10 @@
 // A long list of referrers is not read where nothing in it is wanted; what it says must be the same as if it were.
 import assert from 'node:assert/strict';
 import { describe, test, type TestContext } from 'node:test';
+import fc from 'fast-check';
 import { pushImage } from '../../src/dev/image.ts';
 import type { SignResult } from '../../src/model/result.ts';
-import { skim } from '../../src/registry/skim.ts';
+import { createSkim } from '../../src/registry/skim.ts';
 import { type SigningWorld, startSigningWorld } from './world.ts';
 
 const existing = ({ outputs }: SignResult): readonly boolean[] => outputs.map((output) => output.existing);
@@ -98,11 +99,49 @@ describe('a page is read', () => {
       }),
     );
 
+  const url = 'https://registry.test/v2/acme/app/referrers/sha256:0';
+
   test('unless all in it is marked, and by other marks', () => {
-    assert.deepEqual(skim(page(), 'sig', ['mark-100.']), { entries: 100, sought: true });
-    assert.deepEqual(skim(page(), 'att', ['mark-100.']), { entries: 100, sought: false });
-    assert.equal(skim(page(), 'sig', ['mark-100.', 'mark-7.']), undefined);
-    assert.equal(skim(page(entry({})), 'sig', ['mark-100.']), undefined);
-    assert.equal(skim(page().subarray(0, 1_000), 'sig', ['mark-100.']), undefined, 'a short one');
+    const skim = createSkim();
+    assert.deepEqual(skim(page(), url, 'sig', ['mark-100.']), { entries: 100, sought: true });
+    assert.deepEqual(skim(page(), url, 'att', ['mark-100.']), { entries: 100, sought: false });
+    assert.equal(skim(page(), url, 'sig', ['mark-100.', 'mark-7.']), undefined);
+    assert.equal(skim(page(entry({})), url, 'sig', ['mark-100.']), undefined);
+    assert.equal(skim(page().subarray(0, 1_000), url, 'sig', ['mark-100.']), undefined, 'a short one');
+  });
+
+  test('whatever was seen there before, as if nothing had been', () => {
+    const entries = fc.array(
+      fc.oneof(
+        { arbitrary: fc.constant(entry({ 'dev.countersign/content': 'mark-new.' })), weight: 8 },
+        { arbitrary: fc.constant(entry({})), weight: 1 },
+        {
+          arbitrary: fc.constant(entry({ 'dev.countersign/content': 'm', 'dev.sigstore.bundle.predicateType': 'x' })),
+          weight: 4,
+        },
+      ),
+      { maxLength: 12 },
+    );
+    // Longer and longer lists as a registry has them, and then one that is cut, mixed or another altogether.
+    const pages = fc
+      .tuple(fc.array(entries, { minLength: 1, maxLength: 5 }), fc.nat({ max: 60_000 }), fc.nat({ max: 255 }))
+      .map(([added, at, byte]) => {
+        const growing = added.map((_, index) => page(...added.slice(0, index + 1).flat()));
+        const changed = Buffer.from(growing.at(-1) ?? page());
+        changed[at % changed.length] = byte;
+        return [...growing, changed, ...growing.toReversed(), page()];
+      });
+    fc.assert(
+      fc.property(pages, (seen) => {
+        const skim = createSkim();
+        for (const each of seen) {
+          for (const suffix of ['sig', 'att'] as const) {
+            const fresh = createSkim()(each, url, suffix, ['mark-new-2.']);
+            assert.deepEqual(skim(each, url, suffix, ['mark-new-2.']), fresh);
+          }
+        }
+      }),
+      { numRuns: 200 },
+    );
   });
 });
