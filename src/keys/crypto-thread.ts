@@ -10,7 +10,9 @@ import { type Operation, type Outcome, readOutcomes, writeOperations } from './c
  * soon as there are several at once. The others, and whoever is alone, go to the pool.
  */
 
-type Job = Operation & { readonly settle: (outcome: Outcome) => void };
+type Settle = (outcome: Outcome) => void;
+type InPool = (done: (error: Error | null, outcome: Buffer | boolean) => void) => void;
+type Job = Operation & { readonly settle: Settle; readonly inPool: InPool };
 
 /** A full block goes at once, so that the thread works while the loop goes on with the next requests. */
 const blockSize = 16;
@@ -21,17 +23,22 @@ const maxYoungGenerationSizeMb = 12;
 /** Hashing more takes longer than a trip to the pool, and the others of its block would wait for it. */
 const maxMessageBytes = 16 * 1024;
 
+/** How long none is started after one that ended, which none should: milliseconds. The pool does for all meanwhile. */
+const restMs = 60_000;
+
 type CryptoThread = {
   perform(
     key: KeyObject,
     hash: string | null,
     message: Uint8Array,
     signature: Uint8Array | undefined,
-    settle: (outcome: Outcome) => void,
+    settle: Settle,
+    inPool: InPool,
   ): void;
 };
 
-const startThread = (onEnd: () => void): CryptoThread => {
+/** `onReady`: it takes some 40 ms until it can be used. `onEnd`: it could not be started, or was ended. */
+const startThread = (onReady: (thread: CryptoThread) => void, onEnd: () => void): void => {
   const worker = new Worker(new URL('crypto-thread/thread.ts', import.meta.url), {
     name: 'crypto',
     // What this process was started with (`--eval`, an inspector) is not for the thread.
@@ -73,23 +80,27 @@ const startThread = (onEnd: () => void): CryptoThread => {
       settle(outcomes[index] ?? new Error('the thread left an operation out'));
     }
   });
-  const end = (error: Error): void => {
+  // It says why only to whoever listens for errors, and nobody needs to know: what it has not done is done in the pool.
+  worker.on('error', () => undefined);
+  worker.once('exit', () => {
     onEnd();
-    for (const { settle } of [...sent.splice(0).flat(), ...waiting.splice(0)]) settle(error);
-  };
-  worker.on('error', end).on('exit', (code) => end(new Error(`the thread for signatures ended with code ${code}`)));
+    for (const { settle, inPool } of [...sent.splice(0).flat(), ...waiting.splice(0)]) finishInPool(settle, inPool);
+  });
   worker.unref();
 
-  return {
-    perform: (key, hash, message, signature, settle) => {
-      // What is asked for in one turn of the loop goes together.
-      if (waiting.length === 0) process.nextTick(flush);
-      if (waiting.push({ key: idOf(key, hash), message, signature, settle }) === blockSize) flush();
-    },
+  const perform: CryptoThread['perform'] = (key, hash, message, signature, settle, inPool) => {
+    // What is asked for in one turn of the loop goes together.
+    if (waiting.length === 0) process.nextTick(flush);
+    if (waiting.push({ key: idOf(key, hash), message, signature, settle, inPool }) === blockSize) flush();
   };
+  worker.once('online', () => onReady({ perform }));
 };
 
+const finishInPool = (settle: Settle, inPool: InPool): void => inPool((error, outcome) => settle(error ?? outcome));
+
 let thread: CryptoThread | undefined;
+/** `performance.now()` before which none is started; Infinity while there is one. */
+let startsFrom = 0;
 
 /** Operations that have not ended, in the pool or in the thread. */
 let underWay = 0;
@@ -98,9 +109,18 @@ let underWay = 0;
 const threadFor = ({ name }: Algorithm, message: Uint8Array): CryptoThread | undefined => {
   if (underWay < 2 || message.length > maxMessageBytes) return undefined;
   if (name !== 'ecdsa-p256-sha256' && name !== 'ed25519') return undefined;
-  thread ??= startThread(() => {
-    thread = undefined;
-  });
+  if (thread === undefined && startsFrom !== Number.POSITIVE_INFINITY && performance.now() >= startsFrom) {
+    startsFrom = Number.POSITIVE_INFINITY;
+    startThread(
+      (ready) => {
+        thread = ready;
+      },
+      () => {
+        thread = undefined;
+        startsFrom = performance.now() + restMs;
+      },
+    );
+  }
   return thread;
 };
 
@@ -119,8 +139,11 @@ const run = <T extends Buffer | boolean>(
       else resolve(outcome);
     };
     const place = input instanceof KeyObject ? threadFor(algorithm, message) : undefined;
-    if (place === undefined) return inPool((error, outcome) => settle(error ?? outcome));
-    place.perform(input as KeyObject, algorithm.hash ?? null, message, signature, settle as Job['settle']);
+    if (place === undefined) finishInPool(settle as Settle, inPool as InPool);
+    else {
+      const hash = algorithm.hash ?? null;
+      place.perform(input as KeyObject, hash, message, signature, settle as Settle, inPool as InPool);
+    }
   });
 
 /** node:crypto's `sign` off the event loop -> the signature as it makes it. Rejects with its error. Safe concurrently. */
