@@ -21,7 +21,7 @@ COPY src ./src
 ENV NODE_COMPILE_CACHE=/app/.compile-cache
 RUN node --max-semi-space-size=16 --initial-old-space-size=128 --v8-pool-size=1 --input-type=module --eval "\
   import { globSync } from 'node:fs'; \
-  for (const file of ['src/serve.ts', ...globSync('src/*/*.ts')]) await import('/app/' + file);"
+  for (const file of ['src/serve.ts', 'src/keys/crypto-thread/thread.ts', ...globSync('src/*/*.ts')]) await import('/app/' + file);"
 # Whatever the umask of the clone was, the user of the result can read it.
 RUN chmod -R a+rX package.json src .compile-cache
 
