@@ -97,4 +97,6 @@ if (!withPeers && chosen.length === 0) {
     console.log('Absent from this machine, so not checked there either (test/peers/install brings them):');
     for (const { name, judges } of absent) console.log(`  ${name.padEnd(width)}  ${judges}`);
   }
+  const { skipWithoutVectors } = await import('./vectors.ts');
+  if (skipWithoutVectors !== false) console.log(`Signatures, bundles and documents of others: ${skipWithoutVectors}.`);
 }

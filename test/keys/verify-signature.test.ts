@@ -10,7 +10,7 @@ import { verifySignature, verifySignatureInBackground } from '../../src/keys/ver
 import type { AlgorithmName } from '../../src/model/algorithm.ts';
 import { CountersignError } from '../../src/model/error.ts';
 import type { ToSign } from '../../src/model/signature.ts';
-import { vectorsPath } from '../vectors.ts';
+import { skipWithoutVectors, vectorsPath } from '../vectors.ts';
 
 type Vectors = {
   readonly testGroups: readonly {
@@ -45,7 +45,7 @@ const digestOf = (message: Uint8Array): ToSign => ({
 });
 
 for (const [file, algorithm, count] of wycheproof) {
-  test(`Wycheproof ${file}: message mode`, () => {
+  test(`Wycheproof ${file}: message mode`, { skip: skipWithoutVectors }, () => {
     const { testGroups }: Vectors = JSON.parse(readFileSync(vectorsPath('03-wycheproof', file), 'utf8'));
     let seen = 0;
     for (const group of testGroups) {
@@ -65,7 +65,7 @@ for (const [file, algorithm, count] of wycheproof) {
 }
 
 for (const [file, algorithm] of wycheproof.filter(([file]) => !file.includes('p1363'))) {
-  test(`Wycheproof ${file}: in the background, many at once, the same`, async () => {
+  test(`Wycheproof ${file}: in the background, many at once, the same`, { skip: skipWithoutVectors }, async () => {
     const { testGroups }: Vectors = JSON.parse(readFileSync(vectorsPath('03-wycheproof', file), 'utf8'));
     for (const group of testGroups) {
       const key = { algorithm, spki: hex(group.publicKeyDer) };
@@ -81,7 +81,7 @@ for (const [file, algorithm] of wycheproof.filter(([file]) => !file.includes('p1
 }
 
 for (const [file, algorithm] of wycheproof.filter(([, name]) => algorithms[name].hash === 'sha256')) {
-  test(`Wycheproof ${file}: digest mode agrees`, () => {
+  test(`Wycheproof ${file}: digest mode agrees`, { skip: skipWithoutVectors }, () => {
     const { testGroups }: Vectors = JSON.parse(readFileSync(vectorsPath('03-wycheproof', file), 'utf8'));
     // ECDSA over a digest takes milliseconds, so of its many groups every eighth is tried.
     const groups = testGroups.filter((_, index) => testGroups.length < 10 || index % 8 === 0);

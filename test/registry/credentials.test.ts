@@ -5,17 +5,15 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parseDockerConfig } from '../../src/registry/credentials/docker-config.ts';
 import { registrySettings } from '../../src/registry/settings.ts';
-import { vectorsPath, vectorsPresent } from '../vectors.ts';
+import { skipWithoutVectors, vectorsPath } from '../vectors.ts';
 import { eventually, inspected, load } from './credential-world.ts';
 import { isError, within } from './world.ts';
 
 /** Without the vectors these tests say so and check nothing; in CI that fails. */
-const absent = !vectorsPresent && process.env.CI === undefined;
 
 const vector = (name: string): Promise<string> => readFile(vectorsPath('05-oci', 'docker-config', name), 'utf8');
 
-test('docker configurations of oras-go', async (t) => {
-  if (absent) return t.diagnostic('the third-party vectors 05-oci are absent: not checked');
+test('docker configurations of oras-go', { skip: skipWithoutVectors }, async () => {
   const valid = parseDockerConfig(await vector('valid_auths_config.json'), 'config.json').auths;
   const basic = { kind: 'basic', username: 'username', password: 'password' };
   assert.deepEqual(valid.get('registry1.example.com'), basic);
@@ -43,8 +41,7 @@ test('docker configurations of oras-go', async (t) => {
   }
 });
 
-test('credential helpers and the store are read from where docker has them', async (t) => {
-  if (absent) return t.diagnostic('the third-party vectors 05-oci are absent: not checked');
+test('credential helpers and the store are read from where docker has them', { skip: skipWithoutVectors }, async () => {
   const { auths, helpers } = parseDockerConfig(await vector('credHelpers_config.json'), 'config.json');
   assert.equal(auths.size, 2);
   assert.equal(helpers.get('registry1.example.com'), 'registry1-helper');
