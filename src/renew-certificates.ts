@@ -10,7 +10,7 @@ export type RenewableListener = {
 };
 
 export type Renewal = {
-  /** Looks at the files now. Never rejects. */
+  /** Looks at the files as they are now. Never rejects. */
   look(): Promise<void>;
   stop(): void;
 };
@@ -28,16 +28,23 @@ export const renewCertificates = (
   everyMs: number = lookEveryMs,
 ): Renewal => {
   const looks = listeners.map((listener) => watch(listener, logger));
-  let looking: Promise<void> | undefined;
+  let asked = 0;
+  let last = Promise.resolve();
+  /** After the one that is under way: that may have read what was there before. */
   const look = (): Promise<void> => {
-    looking ??= Promise.all(looks.map((one) => one())).then(() => {
-      looking = undefined;
+    asked += 1;
+    last = last.then(async () => {
+      await Promise.all(looks.map((one) => one()));
+      asked -= 1;
     });
-    return looking;
+    return last;
+  };
+  const lookUnlessAsked = (): void => {
+    if (asked === 0) void look();
   };
   // What they say now is what the listeners began with.
   void look();
-  const timer = listeners.length === 0 ? undefined : setInterval(() => void look(), everyMs).unref();
+  const timer = listeners.length === 0 ? undefined : setInterval(lookUnlessAsked, everyMs).unref();
   return { look, stop: () => clearInterval(timer) };
 };
 
