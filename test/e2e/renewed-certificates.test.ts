@@ -50,6 +50,8 @@ const start = async (t: TestContext, clientCa?: string) => {
     logger,
   });
   t.after(() => world.stop());
+  // After the first look, which gives the listeners what they have, with new keys for tickets.
+  await world.service.reload();
   const portOf = (which: 'grpc' | 'rest'): number => Number(world.service.addresses[which]?.split(':').at(-1));
 
   /** What a new connection is shown: the fingerprint, that its session was resumed, or that it was turned away. */
